@@ -1,0 +1,155 @@
+"""A Recording: what one tracker saw of one face, as an `xarray.Dataset`.
+
+    activation (time, blend_shape)  float32, 0-1 (values just above 1 are real and kept), NaN = not tracked
+    time       (time)               float64, s from the first frame, strictly increasing, from the tracker's clock
+    head       (time, axis)         float32, radians, optional; axis = yaw, pitch, roll
+
+Shapes are always mapped by name and stored in ARKit order. A dropped frame is a hole in `time`, never a row.
+Attributes: format, tracker ("arkit" | "mediapipe"), nominal_rate and effective_rate (Hz), start (timecode or
+UTC, "" when unknown), calibrated ("yes" | "no" | "unknown").
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mien.study.blend_shapes import BLEND_SHAPES, NAMES
+from mien.study.errors import RecordingError
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+__all__ = ["CALIBRATION", "HEAD_AXES", "TRACKERS", "effective_rate", "make_recording", "same_recording", "validate_recording"]
+
+TRACKERS = ("arkit", "mediapipe")
+CALIBRATION = ("yes", "no", "unknown")
+HEAD_AXES = ("yaw", "pitch", "roll")
+COMMON_RATES = (24.0, 25.0, 30.0, 50.0, 60.0, 90.0, 120.0)
+
+
+def effective_rate(time: np.ndarray) -> float:
+    """Frames a second over the whole of `time` (s); NaN for fewer than two frames."""
+    return float((len(time) - 1) / (time[-1] - time[0])) if len(time) > 1 else float("nan")
+
+
+def nominal_rate_of(time: np.ndarray) -> float:
+    """The rate (Hz) that the median step is nearest to, among those that cameras have."""
+    if len(time) < 2:
+        return float("nan")
+    rate = 1.0 / float(np.median(np.diff(time)))
+    nearest = min(COMMON_RATES, key=lambda common: abs(common - rate))
+    return nearest if abs(nearest - rate) < 0.1 * nearest else round(rate, 3)
+
+
+def make_recording(  # noqa: PLR0913  (a constructor of named parts)
+    time: np.ndarray,
+    activation: np.ndarray,
+    blend_shape: Sequence[str],
+    *,
+    head: np.ndarray | None = None,
+    format: str,
+    tracker: str = "arkit",
+    nominal_rate: float | None = None,
+    start: str = "",
+    calibrated: str = "unknown",
+    where: str = "recording",
+) -> "xr.Dataset":
+    """A validated Recording from arrays.
+
+    Parameters
+    ----------
+    time : (time,) seconds; the first frame's time is subtracted.
+    activation : (time, blend_shape) coefficients, 0-1, NaN where not tracked.
+    blend_shape : the project's names of the columns of `activation`, in any order.
+    head : (time, 3) yaw, pitch, roll in radians, or None when missing.
+    where : what to call the source in an error message.
+
+    Raises
+    ------
+    RecordingError
+        With the frame or shape that breaks the contract.
+    """
+    import xarray as xr
+
+    time = np.asarray(time, dtype=np.float64)
+    if time.ndim != 1 or not len(time):
+        raise RecordingError(f"{where}: expected at least one frame, found none: record again or name another file.")
+    shapes = list(blend_shape)
+    _check_names(shapes, where)
+    columns = [shapes.index(name) for name in NAMES if name in shapes]
+    dataset = xr.Dataset(
+        {"activation": (("time", "blend_shape"), np.asarray(activation, dtype=np.float32)[:, columns])},
+        coords={"time": time - time[0], "blend_shape": [shapes[column] for column in columns]},
+        attrs={
+            "format": format,
+            "tracker": tracker,
+            "nominal_rate": float(nominal_rate or nominal_rate_of(time)),
+            "effective_rate": effective_rate(time),
+            "start": start,
+            "calibrated": calibrated,
+        },
+    )
+    if head is not None:
+        dataset["head"] = (("time", "axis"), np.asarray(head, dtype=np.float32))
+        dataset = dataset.assign_coords(axis=list(HEAD_AXES))
+    return validate_recording(dataset, where=where)
+
+
+def _check_names(shapes: list[str], where: str) -> None:
+    unknown = [name for name in shapes if name not in BLEND_SHAPES]
+    twice = sorted({name for name in shapes if shapes.count(name) > 1})
+    if unknown or not shapes:
+        raise RecordingError(
+            f"{where}: expected ARKit blend shapes such as mouthSmileLeft, found "
+            f"{', '.join(map(repr, unknown[:5])) or 'none'}: check that this is a blend-shape recording."
+        )
+    if twice:
+        raise RecordingError(
+            f"{where}: expected each blend shape once, found two columns of {', '.join(twice)}: remove one of them."
+        )
+
+
+def validate_recording(recording: "xr.Dataset", *, where: str = "recording") -> "xr.Dataset":
+    """Return `recording` unchanged, or say what is wrong with it.
+
+    Raises
+    ------
+    RecordingError
+    """
+    if "activation" not in recording or recording["activation"].dims != ("time", "blend_shape"):
+        raise RecordingError(f"{where}: expected `activation` with dims (time, blend_shape): use make_recording.")
+    _check_names([str(name) for name in recording["blend_shape"].values], where)
+    time = recording["time"].values
+    if not np.isfinite(time).all():
+        raise RecordingError(f"{where}: expected finite times, found {time[~np.isfinite(time)][0]}.")
+    back = np.flatnonzero(np.diff(time) <= 0)
+    if len(back):
+        frame = int(back[0]) + 1
+        raise RecordingError(
+            f"{where}: expected times that increase, but frame {frame + 1} comes {time[frame - 1] - time[frame]:.4f} s "
+            "before the one above it: the file is damaged or was edited; use the original."
+        )
+    if np.isinf(recording["activation"].values).any():
+        frame, column = np.argwhere(np.isinf(recording["activation"].values))[0]
+        name = recording["blend_shape"].values[column]
+        raise RecordingError(f"{where}: expected finite numbers, found an infinite {name} in frame {frame + 1}.")
+    for attribute, allowed in (("tracker", TRACKERS), ("calibrated", CALIBRATION)):
+        if recording.attrs.get(attribute) not in allowed:
+            raise RecordingError(
+                f"{where}: expected attribute {attribute} to be one of {', '.join(allowed)}, "
+                f"found {recording.attrs.get(attribute)!r}."
+            )
+    return recording
+
+
+def same_recording(one: "xr.Dataset", other: "xr.Dataset") -> bool:
+    """Whether two Recordings hold the same frames: activation and head to the bit, time to 0.1 µs."""
+    if ("head" in one) != ("head" in other) or one.sizes != other.sizes:
+        return False
+    return (
+        list(one["blend_shape"].values) == list(other["blend_shape"].values)
+        and np.allclose(one["time"].values, other["time"].values, rtol=0, atol=1e-7)
+        and np.array_equal(one["activation"].values, other["activation"].values, equal_nan=True)
+        and ("head" not in one or np.array_equal(one["head"].values, other["head"].values, equal_nan=True))
+    )
