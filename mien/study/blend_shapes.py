@@ -54,9 +54,7 @@ _MEMBERS = {
 } | {name: (name,) for name in NAMES}
 
 # Gaze and blinks follow the picture's layout and the task: reported apart, out of pooling and factors.
-SET_APART = frozenset(
-    name for name in (*NAMES, *BILATERAL_NAMES) if name.startswith(("eyeLook", "eyeBlink"))
-)
+SET_APART = frozenset(name for name in (*NAMES, *BILATERAL_NAMES) if name.startswith(("eyeLook", "eyeBlink")))
 
 
 def members(name: str) -> tuple[str, ...]:

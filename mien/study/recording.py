@@ -20,7 +20,15 @@ from mien.study.errors import RecordingError
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["CALIBRATION", "HEAD_AXES", "TRACKERS", "effective_rate", "make_recording", "same_recording", "validate_recording"]
+__all__ = [
+    "CALIBRATION",
+    "HEAD_AXES",
+    "TRACKERS",
+    "effective_rate",
+    "make_recording",
+    "same_recording",
+    "validate_recording",
+]
 
 TRACKERS = ("arkit", "mediapipe")
 CALIBRATION = ("yes", "no", "unknown")
@@ -74,7 +82,9 @@ def make_recording(  # noqa: PLR0913  (a constructor of named parts)
 
     time = np.asarray(time, dtype=np.float64)
     if time.ndim != 1 or not len(time):
-        raise RecordingError(f"{where}: expected at least one frame, found none: record again or name another file.")
+        raise RecordingError(
+            f"{where}: expected at least one frame, found none: record again or name another file."
+        )
     shapes = list(blend_shape)
     _check_names(shapes, where)
     columns = [shapes.index(name) for name in NAMES if name in shapes]
@@ -118,7 +128,9 @@ def validate_recording(recording: "xr.Dataset", *, where: str = "recording") -> 
     RecordingError
     """
     if "activation" not in recording or recording["activation"].dims != ("time", "blend_shape"):
-        raise RecordingError(f"{where}: expected `activation` with dims (time, blend_shape): use make_recording.")
+        raise RecordingError(
+            f"{where}: expected `activation` with dims (time, blend_shape): use make_recording."
+        )
     _check_names([str(name) for name in recording["blend_shape"].values], where)
     time = recording["time"].values
     if not np.isfinite(time).all():
@@ -133,7 +145,9 @@ def validate_recording(recording: "xr.Dataset", *, where: str = "recording") -> 
     if np.isinf(recording["activation"].values).any():
         frame, column = np.argwhere(np.isinf(recording["activation"].values))[0]
         name = recording["blend_shape"].values[column]
-        raise RecordingError(f"{where}: expected finite numbers, found an infinite {name} in frame {frame + 1}.")
+        raise RecordingError(
+            f"{where}: expected finite numbers, found an infinite {name} in frame {frame + 1}."
+        )
     for attribute, allowed in (("tracker", TRACKERS), ("calibrated", CALIBRATION)):
         if recording.attrs.get(attribute) not in allowed:
             raise RecordingError(
