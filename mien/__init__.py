@@ -1,1 +1,59 @@
-"""mien."""
+"""mien: from ARKit blend-shape recordings of faces to hierarchical Bayesian posteriors.
+
+recording → trials → fit → report. The public names below are loaded when they are first used, so that
+`import mien` costs nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from mien import models, priors
+    from mien.capture.formats import read_recording
+    from mien.data_prep.recipe import Recipe
+    from mien.models.effects import effects
+    from mien.models.fitting import fit
+    from mien.models.group_effects import group_effects
+    from mien.models.spec import ModelSpec
+    from mien.models.storage import load, save
+    from mien.study.errors import MienError
+    from mien.study.folder import Study
+    from mien.study.trials import contrast
+    from mien.workflow.preparing import prepare
+
+_HOMES = {
+    "MienError": "mien.study.errors",
+    "ModelSpec": "mien.models",
+    "Recipe": "mien.data_prep.recipe",
+    "Study": "mien.study.folder",
+    "contrast": "mien.study.trials",
+    "effects": "mien.models",
+    "fit": "mien.models",
+    "group_effects": "mien.models",
+    "load": "mien.models",
+    "prepare": "mien.workflow.preparing",
+    "read_recording": "mien.capture.formats",
+    "save": "mien.models",
+}
+_FOLDERS = ("models", "priors")
+
+__all__ = [
+    "MienError", "ModelSpec", "Recipe", "Study", "contrast", "effects", "fit", "group_effects",
+    "load", "models", "prepare", "priors", "read_recording", "save",
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    if name in _FOLDERS:
+        return import_module(f"mien.{name}")
+    if name in _HOMES:
+        value = getattr(import_module(_HOMES[name]), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module 'mien' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -137,7 +137,8 @@ class Study:
                 )
             if parsed[0] in found:
                 raise StudyError(
-                    f"{path}: expected one recording of {parsed[0]}, found also {found[parsed[0]].name}: rename one run."
+                    f"{path}: expected one recording of {parsed[0]}, found also {found[parsed[0]].name}: "
+                    "rename one run."
                 )
             found[parsed[0]] = path
         return found

@@ -9,7 +9,7 @@ group term remembers it. `(a + b | g)` is correlated, the lme4 convention.
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from mien.study.errors import SpecError
@@ -86,15 +86,7 @@ def _check_calls(tokens: Sequence[_Token], text: str) -> None:
         before = tokens[index - 1] if index else None
         where = f"formula {text!r}, character {token.position + 1}"
         if token.text == "(":
-            called = before is not None and before.kind == "name"
-            if called and before is not None and before.text not in TRANSFORMS:
-                raise SpecError(
-                    f"{where}: expected one of the transforms {', '.join(TRANSFORMS)}, found a call of "
-                    f"{before.text!r}{nearest(before.text, TRANSFORMS)}: compute it as a column first."
-                )
-            if before is not None and (before.kind == "number" or before.text == ")"):
-                raise SpecError(f"{where}: expected an operator before '(', found {before.text!r}.")
-            stack.append(called)
+            stack.append(_opens_call(before, where))
         elif token.text == ")":
             if not stack:
                 raise SpecError(f"{where}: expected no ')' here, since no '(' is open.")
@@ -109,6 +101,19 @@ def _check_calls(tokens: Sequence[_Token], text: str) -> None:
             raise SpecError(f"{where}: expected an operator between {before.text!r} and {token.text!r}.")
     if stack:
         raise SpecError(f"formula {text!r}: expected every '(' to be closed, found {len(stack)} open.")
+
+
+def _opens_call(before: _Token | None, where: str) -> bool:
+    if before is None:
+        return False
+    if before.kind == "number" or before.text == ")":
+        raise SpecError(f"{where}: expected an operator before '(', found {before.text!r}.")
+    if before.kind == "name" and before.text not in TRANSFORMS:
+        raise SpecError(
+            f"{where}: expected one of the transforms {', '.join(TRANSFORMS)}, found a call of "
+            f"{before.text!r}{nearest(before.text, TRANSFORMS)}: compute it as a column first."
+        )
+    return before.kind == "name"
 
 
 def _names(tokens: Sequence[_Token]) -> tuple[str, ...]:
@@ -320,7 +325,7 @@ class _LinearParser:
         self.position = number.end()
         return float(number[0]), {}
 
-    def _nested(self, rule):  # noqa: ANN001, ANN202
+    def _nested(self, rule: Callable[[], tuple[float, dict[str, float]]]) -> tuple[float, dict[str, float]]:
         self.depth += 1
         if self.depth > 50:
             raise SpecError(f"hypothesis {self.text!r}: expected at most 50 nested brackets or signs.")

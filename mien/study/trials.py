@@ -70,6 +70,18 @@ def validate_trials(trials: pd.DataFrame, *, where: str = "trials") -> pd.DataFr
         found = str(trials[name].dtype)
         if found != dtype:
             raise TrialsError(f"{where}: expected column {name} of type {dtype}, found {found}: convert it.")
+    _check_levels(trials, where)
+    twice = trials.duplicated(list(TRIAL_KEY))
+    if twice.any():
+        row = trials.loc[twice, list(TRIAL_KEY)].iloc[0].to_dict()
+        raise TrialsError(f"{where}: expected each of {', '.join(TRIAL_KEY)} once, found two rows of {row}.")
+    for name in MEASURES:
+        if np.isinf(trials[name].to_numpy()).any():
+            raise TrialsError(f"{where}: expected finite numbers in {name}, found an infinite one.")
+    return trials
+
+
+def _check_levels(trials: pd.DataFrame, where: str) -> None:
     for name, allowed in (("valence", VALENCES), ("medium", MEDIA), ("tracker", TRACKERS)):
         unknown = sorted({str(level) for level in trials[name].cat.categories} - set(allowed))
         if unknown:
@@ -81,14 +93,6 @@ def validate_trials(trials: pd.DataFrame, *, where: str = "trials") -> pd.DataFr
         if trials[name].isna().any():
             row = int(np.flatnonzero(trials[name].isna())[0])
             raise TrialsError(f"{where}, row {row}: expected a {name} in every row, found a missing one.")
-    twice = trials.duplicated(list(TRIAL_KEY))
-    if twice.any():
-        row = trials.loc[twice, list(TRIAL_KEY)].iloc[0].to_dict()
-        raise TrialsError(f"{where}: expected each of {', '.join(TRIAL_KEY)} once, found two rows of {row}.")
-    for name in MEASURES:
-        if np.isinf(trials[name].to_numpy()).any():
-            raise TrialsError(f"{where}: expected finite numbers in {name}, found an infinite one.")
-    return trials
 
 
 def order_of_shape(name: str) -> int:
