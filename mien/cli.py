@@ -1,2 +1,392 @@
-"""Command line."""
-def main() -> None: ...
+"""The command line: each command reads its arguments, calls one job of workflow, and says what came of it.
+
+Exit codes: 0 done; 1 done, but a fit's verdict failed or a whole recording was excluded; 2 bad input or usage, told in
+one message; 130 interrupted. Nothing heavy is imported before a command needs it.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mien.study.errors import MienError, StudyError
+from mien.terminal import progress_reporter, say, show_error, table
+
+if TYPE_CHECKING:
+    from mien.study.folder import Study
+
+__all__ = ["app", "main"]
+
+DONE, FAILED_VERDICT, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
+
+app = typer.Typer(
+    name="mien",
+    help="From ARKit blend-shape recordings of faces to hierarchical Bayesian posteriors.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+StudyFolder = Annotated[Path, typer.Argument(metavar="STUDY", help="the study folder")]
+AsJson = Annotated[bool, typer.Option("--json", help="print the result as JSON")]
+Workers = Annotated[
+    int | None, typer.Option("--workers", min=1, help="processes (default: the cores there are)")
+]
+
+
+def main() -> None:
+    """Run the program; every expected failure becomes one message and an exit code."""
+    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(variable, "1")  # the matrices are small: more threads make them slower
+    try:
+        code = app(standalone_mode=False)
+        sys.exit(code if isinstance(code, int) else DONE)
+    except MienError as reason:
+        show_error(str(reason))
+        sys.exit(BAD_INPUT)
+    except typer.Exit as stop:
+        sys.exit(stop.exit_code)
+    except (KeyboardInterrupt, typer.Abort):
+        show_error("interrupted; what was finished is kept, and the same command goes on from there")
+        sys.exit(INTERRUPTED)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(DONE)
+    except Exception as reason:
+        usage = getattr(reason, "format_message", None)
+        if usage is None:
+            raise
+        show_error(f"{usage()} (mien --help, or mien COMMAND --help)")
+        sys.exit(BAD_INPUT)
+
+
+def _workers(asked: int | None) -> int:
+    from mien.workflow.parallel import available_cores
+
+    return asked or available_cores()
+
+
+def _study(path: Path) -> "Study":
+    from mien.study.folder import Study
+
+    return Study(path)
+
+
+def _with_progress[T](job: Callable[..., T], *arguments: Any, as_json: bool = False, **keywords: Any) -> T:
+    with progress_reporter(quiet=as_json) as progress:
+        return job(*arguments, progress=progress, **keywords)
+
+
+def _print_json(value: object) -> None:
+    say(json.dumps(value, indent=2))
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="where the demo study goes")] = Path("demo-study"),
+    participants: Annotated[
+        int | None, typer.Option(min=4, help="how many people (default 32; quick 8)")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="the same seed gives the same study")] = 0,
+    quick: Annotated[bool, typer.Option("--quick", help="8 people, 8 shapes, under a minute")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="exit code 1 when a fit's verdict failed")] = False,
+) -> int:
+    """Simulate a paper-like study as raw recordings, then do the whole job on it."""
+    from mien.workflow.demo import run_demo
+
+    result = _with_progress(run_demo, out, participants=participants, seed=seed, quick=quick)
+    report = _write_report(_study(out))
+    say(result.text)
+    say(f"report: {report}")
+    return FAILED_VERDICT if strict and not result.passed else DONE
+
+
+@app.command()
+def new(path: Annotated[Path, typer.Argument(metavar="STUDY", help="a new folder")]) -> int:
+    """Make an empty study with templates and comments."""
+    from mien.workflow.templates import new_study
+
+    study = new_study(path)
+    say(
+        f"made {study.path}: fill in stimuli/stimuli.tsv, then `mien import`; README.md there lists the steps"
+    )
+    return DONE
+
+
+@app.command("import")
+def import_(
+    sources: Annotated[
+        list[Path] | None, typer.Argument(metavar="SOURCE…", help="recordings: files, take folders, zips")
+    ] = None,
+    study: Annotated[Path | None, typer.Option(help="the study folder; made where it is missing")] = None,
+    participant: Annotated[str, typer.Option(help="whose recording, e.g. 01")] = "",
+    task: Annotated[str, typer.Option(help="the task, letters and digits")] = "",
+    session: Annotated[str, typer.Option(help="the session, where there is more than one")] = "",
+    run: Annotated[str, typer.Option(help="the run; left out: the next free one")] = "",
+    events: Annotated[
+        Path | None, typer.Option(help="events.tsv, or a PsychoPy CSV mapped in mien.toml")
+    ] = None,
+    clock: Annotated[
+        str, typer.Option(help="how the events' clock is aligned: same, utc, sync, blinks")
+    ] = "",
+    rate: Annotated[float | None, typer.Option(min=1, help="Hz, for logs without any times")] = None,
+    sessions: Annotated[
+        Path | None, typer.Option(help="a table of many recordings (source, participant, task, …)")
+    ] = None,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="move a recording of the same run aside")
+    ] = False,
+    workers: Workers = None,
+    as_json: AsJson = False,
+) -> int:
+    """Bring native recordings into a study: all of them, or none when one is bad."""
+    from mien.workflow.importing import import_recordings
+    from mien.workflow.sessions import ImportRequest, read_sessions
+
+    if study is None:
+        raise StudyError("--study: expected the study folder, found none: say --study DIR.")
+    if sessions and (sources or participant or task):
+        raise StudyError("expected either --sessions, or sources with --participant and --task, found both.")
+    if sessions:
+        requests = read_sessions(sessions)
+    elif sources and participant and task:
+        if events and len(sources) > 1:
+            raise StudyError("--events: expected one source beside it, found several: use a sessions table.")
+        requests = [
+            ImportRequest(source, participant, task, session, run, events, clock, rate) for source in sources
+        ]
+    else:
+        raise StudyError(
+            "expected SOURCE… with --participant and --task, or --sessions TABLE: see mien import --help."
+        )
+    imported = _with_progress(
+        import_recordings, study, requests, replace=replace, workers=_workers(workers), as_json=as_json
+    )
+    pictures = _draw_strips(_study(study), [result.recording_id for result in imported])
+    if as_json:
+        _print_json([{**result.quality, "notes": list(result.notes)} for result in imported])
+        return DONE
+    from mien.capture.quality import render_quality
+
+    for result, picture in zip(imported, pictures, strict=True):
+        if len(imported) == 1:
+            say(render_quality(result.quality))
+        else:
+            say(f"{result.recording_id}: {result.quality['verdict']}")
+        for note in result.notes:
+            say(f"  note: {note}")
+        say(f"  picture: {picture}")
+    return DONE
+
+
+def _draw_strips(study: "Study", recordings: list[Any]) -> list[Path]:
+    """A small picture of each recording beside its quality report."""
+    from mien.reports_app.figures.heat_strip import heat_strip_svg
+    from mien.study.files import write_whole
+    from mien.workflow.importing import quality_path
+
+    paths = []
+    for recording_id in recordings:
+        path = quality_path(study, recording_id).with_suffix(".svg")
+        write_whole(path, heat_strip_svg(study.recording(recording_id)))
+        paths.append(path)
+    return paths
+
+
+@app.command()
+def align(
+    study: StudyFolder,
+    method: Annotated[str, typer.Option(help="same, utc, sync or blinks")],
+    participant: Annotated[str, typer.Option(help="only this person")] = "",
+    task: Annotated[str, typer.Option(help="only this task")] = "",
+    session: Annotated[str, typer.Option(help="only this session")] = "",
+    run: Annotated[str, typer.Option(help="only this run")] = "",
+    sync: Annotated[
+        Path | None, typer.Option(help="for sync: table with columns stimulus_s and recording_s")
+    ] = None,
+    stimulus_start: Annotated[
+        str, typer.Option(help="for utc: when the stimulus clock was 0, 2026-03-02T09:00:00Z")
+    ] = "",
+    recording_start: Annotated[
+        str, typer.Option(help="for utc: when the first frame was taken, if not in the file")
+    ] = "",
+    as_json: AsJson = False,
+) -> int:
+    """Put the events on the recordings' clock, and keep how."""
+    from mien.workflow.aligning import align_study
+
+    results = align_study(
+        _study(study),
+        method,
+        only={"participant": participant, "task": task, "session": session, "run": run},
+        sync=sync,
+        stimulus_start=stimulus_start,
+        recording_start=recording_start,
+    )
+    rows = [{"recording": str(found), **alignment} for found, alignment in results]
+    if as_json:
+        _print_json(rows)
+    else:
+        keys = ("recording", "method", "offset_s", "drift_ppm", "residual_ms", "uncertainty_ms")
+        say(table(rows, {key: key for key in keys}))
+    return DONE
+
+
+@app.command()
+def check(study: StudyFolder, as_json: AsJson = False) -> int:
+    """Is the study complete and sound? Names everything that is missing, and each recording's quality."""
+    from mien.workflow.checking import check_study
+
+    found = check_study(_study(study))
+    if as_json:
+        _print_json(
+            {
+                "problems": list(found.problems),
+                "warnings": list(found.warnings),
+                "study": found.facts,
+                "recordings": list(found.quality),
+            }
+        )
+    else:
+        _say_check(found)
+    return BAD_INPUT if found.problems else DONE
+
+
+def _say_check(found: Any) -> None:
+    columns = (
+        "source",
+        "verdict",
+        "duration_s",
+        "rate_hz",
+        "lost_frames",
+        "tracked_share",
+        "blinks_per_min",
+        "head",
+    )
+    say(table(list(found.quality), {key: key for key in columns}))
+    say("")
+    for warning in found.warnings:
+        say(f"warning: {warning}")
+    for problem in found.problems:
+        say(f"problem: {problem}")
+    facts = found.facts
+    say(
+        f"{facts['participants']} participants, {facts['recordings']} recordings, {facts['stimuli']} stimuli, "
+        f"{facts['trials']} trials: {'not ready' if found.problems else 'ready for mien prep'}"
+    )
+
+
+@app.command()
+def prep(
+    study: StudyFolder,
+    recipe: Annotated[
+        Path | None, typer.Option(help="a recipe in TOML; else [recipe] of mien.toml, else the default")
+    ] = None,
+    workers: Workers = None,
+    as_json: AsJson = False,
+) -> int:
+    """Prepare trials from the recordings: trials.parquet and prep.json."""
+    from mien.data_prep.recipe import Recipe
+    from mien.workflow.preparing import prepare_and_store
+
+    folder = _study(study)
+    chosen = Recipe.from_toml(recipe) if recipe else None
+    _, counts = _with_progress(prepare_and_store, folder, chosen, workers=_workers(workers), as_json=as_json)
+    if as_json:
+        _print_json(counts)
+    else:
+        _say_prep(folder, counts)
+    empty = [row for row in counts["by_recording"] if not row["trials_kept"]]
+    for row in empty:
+        show_error(
+            f"every trial of sub-{row['participant']} task-{row['task']} run-{row['run']} was excluded"
+        )
+    return FAILED_VERDICT if empty else DONE
+
+
+def _say_prep(study: "Study", counts: dict[str, Any]) -> None:
+    say(
+        f"{counts['trials']} trials, {counts['trials_kept']} with kept bins; "
+        f"{counts['rows_kept']} of {counts['rows']} rows kept"
+    )
+    reasons = [{"reason": reason, **numbers} for reason, numbers in counts["by_reason"].items()]
+    if reasons:
+        say(table(reasons, {"reason": "excluded because", "trials": "trials", "rows": "rows"}))
+    say(f"{study.derivatives / 'trials.parquet'}")
+
+
+@app.command()
+def export(
+    study: StudyFolder,
+    wide: Annotated[bool, typer.Option("--wide", help="one column a blend shape")] = False,
+    format: Annotated[str, typer.Option(help="csv or parquet")] = "csv",
+    out: Annotated[Path | None, typer.Option(help="the file to write")] = None,
+) -> int:
+    """Write the trials with the person columns for other programs."""
+    from mien.workflow.exporting import export_trials
+
+    say(str(export_trials(_study(study), wide=wide, format=format, out=out)))
+    return DONE
+
+
+@app.command()
+def fit(
+    study: StudyFolder,
+    model: Annotated[str, typer.Option(help="valence")],
+    engine: Annotated[str, typer.Option(help="auto or nuts")] = "auto",
+    shapes: Annotated[str, typer.Option(help="only these blend shapes, separated by commas")] = "",
+    draws: Annotated[int, typer.Option(min=100, help="draws a chain")] = 1000,
+    seed: Annotated[int, typer.Option(help="the same seed gives the same draws")] = 0,
+    refit: Annotated[bool, typer.Option("--refit", help="fit again although the same fit is stored")] = False,
+    as_json: AsJson = False,
+) -> int:
+    """Fit a model to the prepared trials and store the posterior."""
+    from mien.workflow.fitting import fit_study
+
+    result = _with_progress(
+        fit_study,
+        _study(study),
+        model,
+        engine=engine,
+        shapes=[name.strip() for name in shapes.split(",") if name.strip()],
+        draws=draws,
+        seed=seed,
+        refit=refit,
+        as_json=as_json,
+    )
+    if as_json:
+        _print_json(
+            {
+                "path": str(result.path),
+                "new": result.new,
+                "verdict": result.verdict,
+                "effects": result.effects,
+            }
+        )
+    else:
+        say(result.text)
+        say(f"{'fitted' if result.new else 'this fit was stored already'}: {result.path}")
+    return DONE if result.verdict == "passed" else FAILED_VERDICT
+
+
+@app.command()
+def report(
+    study: StudyFolder,
+    out: Annotated[
+        Path | None, typer.Option(help="the HTML file (default derivatives/mien/reports/report.html)")
+    ] = None,
+) -> int:
+    """Write the study's report as one self-contained HTML file."""
+    say(str(_write_report(_study(study), out)))
+    return DONE
+
+
+def _write_report(study: "Study", out: Path | None = None) -> Path:
+    from mien.reports_app.writing import write_study_report
+
+    return write_study_report(study, out or study.derivatives / "reports" / "report.html")
