@@ -37,7 +37,7 @@ from mien.study.errors import RecordingError
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["FORMATS", "Format", "read_recording"]
+__all__ = ["FORMATS", "Format", "find_source", "read_recording", "read_source"]
 
 
 class _Parse(Protocol):
@@ -98,10 +98,19 @@ def read_recording(path: Path, *, rate: float | None = None) -> "xr.Dataset":
     RecordingError
         One message: what was expected, what was found and where, what to do.
     """
-    source = open_source(Path(path), _known)
+    return read_source(find_source(path), rate=rate)
+
+
+def find_source(path: Path) -> Source:
+    """The bytes of the one recording at `path`, found by content; for those who keep them beside the Recording."""
+    return open_source(Path(path), _known)
+
+
+def read_source(source: Source, *, rate: float | None = None) -> "xr.Dataset":
+    """The Recording in a Source; as `read_recording`."""
     head = source.content[:HEAD_BYTES]
     for format in FORMATS:
-        if format.sniff(head, Path(path)):
+        if format.sniff(head, Path(source.name)):
             return format.parse(source, rate=rate)
     raise _unknown(source)
 
