@@ -1,0 +1,40 @@
+"""Left and right: the mean of both (34 shapes), both as they are (52), or asymmetry = left - right (18 pairs).
+
+Done frame by frame, before anything is averaged, so that the peak of a mean is a peak that occurred. A frame in
+which one side was not tracked counts as not tracked. A pair of which the recording holds one side only cannot be
+combined: it is left out and named.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from mien.data_prep.recipe_values import outcome_names
+from mien.study.blend_shapes import members
+
+__all__ = ["Outcomes", "combine_sides"]
+
+
+class Outcomes(NamedTuple):
+    """What the recipe measures in each frame."""
+
+    names: tuple[str, ...]
+    values: np.ndarray  # (blend_shape, time) float32, contiguous rows
+    missing: tuple[str, ...]  # outcomes that the recording cannot give
+
+
+def combine_sides(activation: np.ndarray, names: list[str], sides: str) -> Outcomes:
+    """Outcomes from `activation` (time, blend_shape) with its shapes' `names`."""
+    column = {name: index for index, name in enumerate(names)}
+    outcomes = outcome_names(sides)
+    present = [name for name in outcomes if all(member in column for member in members(name))]
+    parts = [[column[member] for member in members(name)] for name in present]
+    by_shape = np.ascontiguousarray(activation.T, dtype=np.float32)
+    values = by_shape[[part[0] for part in parts]]
+    pairs = [index for index, part in enumerate(parts) if len(part) == 2]
+    right = by_shape[[parts[index][1] for index in pairs]]
+    if sides == "asymmetry":
+        values[pairs] -= right
+    else:
+        values[pairs] = (values[pairs] + right) * np.float32(0.5)
+    return Outcomes(tuple(present), values, tuple(name for name in outcomes if name not in present))
