@@ -193,7 +193,7 @@ def _draw_strips(study: "Study", recordings: list[Any]) -> list[Path]:
     paths = []
     for recording_id in recordings:
         path = quality_path(study, recording_id).with_suffix(".svg")
-        write_whole(path, heat_strip_svg(study.recording(recording_id)))
+        write_whole(path, heat_strip_svg(study.recording(recording_id), label=str(recording_id)))
         paths.append(path)
     return paths
 
@@ -212,22 +212,20 @@ def align(
     stimulus_start: Annotated[
         str, typer.Option(help="for utc: when the stimulus clock was 0, 2026-03-02T09:00:00Z")
     ] = "",
+    uncertainty_ms: Annotated[float, typer.Option(help="for utc: how far apart the clocks may be")] = float(
+        "nan"
+    ),
     recording_start: Annotated[
         str, typer.Option(help="for utc: when the first frame was taken, if not in the file")
     ] = "",
     as_json: AsJson = False,
 ) -> int:
     """Put the events on the recordings' clock, and keep how."""
-    from mien.workflow.aligning import align_study
+    from mien.workflow.aligning import ClockFacts, align_study, read_sync
 
-    results = align_study(
-        _study(study),
-        method,
-        only={"participant": participant, "task": task, "session": session, "run": run},
-        sync=sync,
-        stimulus_start=stimulus_start,
-        recording_start=recording_start,
-    )
+    facts = ClockFacts(stimulus_start, recording_start, uncertainty_ms, read_sync(sync) if sync else None)
+    only = {"participant": participant, "task": task, "session": session, "run": run}
+    results = align_study(_study(study), method, only=only, facts=facts)
     rows = [{"recording": str(found), **alignment} for found, alignment in results]
     if as_json:
         _print_json(rows)

@@ -168,7 +168,7 @@ def _trials_of(
         trials[name] = pd.Categorical(known.loc[trials["stimulus_id"], name], categories=levels, ordered=True)
     trials[_LISTED] = known.loc[trials["stimulus_id"], "duration"].to_numpy(dtype=np.float64)
     trials["duration"] = trials["duration"].fillna(trials[_LISTED])
-    trials["stimulus"] = pd.Categorical(trials["stimulus_id"], categories=known.index)
+    trials["stimulus"] = pd.Categorical(trials["stimulus_id"], categories=list(known.index))
     return trials
 
 

@@ -20,8 +20,9 @@ from mien.study.events import unknown_stimuli, write_events
 from mien.study.files import write_whole
 from mien.study.folder import Study
 from mien.study.labels import RecordingId
-from mien.study.motion import MOTION_FILES, write_motion
+from mien.study.motion import MOTION_FILES, read_motion, write_motion
 from mien.study.tables import read_table, write_table
+from mien.workflow.aligning import ClockFacts, align_events
 from mien.workflow.event_sources import read_event_source
 from mien.workflow.parallel import Progress, over
 from mien.workflow.sessions import ImportRequest, checked
@@ -142,12 +143,12 @@ def _name(request: ImportRequest) -> str:
 
 def _stage(numbered: tuple[int, ImportRequest], *, staging: str) -> _Staged:
     """Read one source, judge it, and write it as Motion-BIDS into the staging folder."""
-    from mien.capture.formats import read_source
     from mien.capture.quality import mark_untracked, quality_report
+    from mien.workflow.native import read_native
 
     number, request = numbered
     try:
-        native = read_source(request.source, rate=request.rate)
+        native = read_native(request.source, rate=request.rate)
     except MienError as reason:
         return _Staged(str(reason))
     recording = native.recording
@@ -177,8 +178,6 @@ def _event_tables(
     staging: Path,
 ) -> list[tuple[pd.DataFrame, dict[str, Any] | None] | str | None]:
     """For each request its events and their alignment, a problem in words, or None when it has none."""
-    from mien.workflow.aligning import align_events
-
     settings = study.settings if study else {}
     stimuli_path = folder / "stimuli" / "stimuli.tsv"
     stimuli = study.stimuli if study and stimuli_path.exists() else None
@@ -193,8 +192,10 @@ def _event_tables(
                 unknown_stimuli(table, stimuli, where=str(request.events))
             alignment = None
             if request.clock:
-                motion = staging / str(number) / "new_motion.tsv"
-                table, alignment = align_events(table, motion, request.clock, where=str(request.events))
+                facts = ClockFacts(request.stimulus_start, "", request.uncertainty_ms)
+                recording = read_motion(staging / str(number) / "new_motion.tsv")
+                where = str(request.events)
+                table, alignment = align_events(table, recording, request.clock, facts=facts, where=where)
             tables.append((table, alignment))
         except MienError as reason:
             tables.append(str(reason))

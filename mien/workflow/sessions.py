@@ -1,6 +1,7 @@
 """sessions.tsv: one row a recording to import (source, participant, session, task, run, events, clock).
 
-Paths are relative to the table. `session`, `run`, `events` and `clock` may be left out or n/a.
+Paths are relative to the table. All columns but source, participant and task may be left out or n/a. `rate` (Hz) is for
+logs without times; `stimulus_start` and `uncertainty_ms` are for the clock method utc.
 """
 
 from pathlib import Path
@@ -15,6 +16,8 @@ from mien.study.tables import line_of, read_table
 __all__ = ["CLOCKS", "ImportRequest", "read_sessions"]
 
 CLOCKS = ("same", "utc", "sync", "blinks")
+TEXTS = ("source", "participant", "session", "task", "run", "events", "clock", "stimulus_start")
+NUMBERS = ("rate", "uncertainty_ms")
 
 
 class ImportRequest(NamedTuple):
@@ -28,6 +31,8 @@ class ImportRequest(NamedTuple):
     events: Path | None = None
     clock: str = ""
     rate: float | None = None
+    stimulus_start: str = ""  # for the clock method utc: when the stimulus clock was 0, with its time zone
+    uncertainty_ms: float = float("nan")  # for utc: how far apart the two clocks may be
     where: str = ""  # for messages: the row of the sessions table
 
 
@@ -47,7 +52,7 @@ def checked(request: ImportRequest) -> ImportRequest:
 
 def read_sessions(path: Path) -> list[ImportRequest]:
     """The rows of a sessions table; every bad row is listed in one error."""
-    table = read_table(path, required=("source", "participant", "task"), numeric=("rate",))
+    table = read_table(path, required=("source", "participant", "task"), numeric=NUMBERS)
     if table.empty:
         raise StudyError(f"{path}: expected one row a recording, found only the header: fill it in.")
     requests, problems = [], []
@@ -55,11 +60,13 @@ def read_sessions(path: Path) -> list[ImportRequest]:
         line = f"{path}, line {line_of(row)}"
         values = {
             name: "" if pd.isna(table[name].iloc[row]) else str(table[name].iloc[row])
-            for name in ("source", "participant", "session", "task", "run", "events", "clock")
+            for name in TEXTS
             if name in table.columns
         }
         try:
-            requests.append(_request(values, path.parent, line)._replace(rate=_rate(table, row)))
+            rate, uncertainty = (_number(table, name, row) for name in NUMBERS)
+            request = _request(values, path.parent, line)
+            requests.append(request._replace(rate=rate, uncertainty_ms=uncertainty or float("nan")))
         except MienError as reason:
             problems.append(f"{line}: {reason}")
     if problems:
@@ -67,9 +74,9 @@ def read_sessions(path: Path) -> list[ImportRequest]:
     return requests
 
 
-def _rate(table: pd.DataFrame, row: int) -> float | None:
-    rate = table["rate"].iloc[row] if "rate" in table.columns else float("nan")
-    return None if pd.isna(rate) else float(rate)
+def _number(table: pd.DataFrame, name: str, row: int) -> float | None:
+    number = table[name].iloc[row] if name in table.columns else float("nan")
+    return None if pd.isna(number) else float(number)
 
 
 def _request(values: dict[str, str], folder: Path, line: str) -> ImportRequest:
@@ -85,6 +92,7 @@ def _request(values: dict[str, str], folder: Path, line: str) -> ImportRequest:
             run=values.get("run", ""),
             events=folder / values["events"] if values.get("events") else None,
             clock=values.get("clock", ""),
+            stimulus_start=values.get("stimulus_start", ""),
             where=line,
         )
     )
