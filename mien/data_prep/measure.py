@@ -49,7 +49,7 @@ def measure(recording: xr.Dataset, plan: Windows, *, sides: str, where: str = "r
         When the recording holds none of the outcomes.
     """
     time, activation = recording["time"].values, recording["activation"].values
-    frozen = frozen_frames(activation)
+    frozen = frozen_frames(recording)
     if frozen.any():
         activation = np.where(frozen[:, None], np.float32(np.nan), activation)
     outcomes = combine_sides(activation, [str(name) for name in recording["blend_shape"].values], sides)

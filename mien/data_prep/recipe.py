@@ -162,8 +162,8 @@ class Recipe:
 
     @classmethod
     def from_toml(cls, source: Path | str) -> Self:
-        """A recipe from a TOML file, or from TOML text (a string with a line break or "=" is text)."""
-        is_text = isinstance(source, str) and ("\n" in source or "=" in source or not source.strip())
+        """A recipe from a TOML file, or from TOML text (a string with a line break, "=" or "[" is text)."""
+        is_text = isinstance(source, str) and (not source.strip() or any(sign in source for sign in "\n=["))
         where = "recipe" if is_text else str(source)
         try:
             text = str(source) if is_text else Path(source).read_bytes().decode("utf-8-sig")

@@ -185,9 +185,7 @@ def contrast(trials: pd.DataFrame, weights: Mapping[str, Mapping[str, float]]) -
 def _one_contrast(
     trials: pd.DataFrame, name: str, combination: Mapping[str, float], keys: list[str]
 ) -> pd.DataFrame:
-    parts = [
-        trials[trials["blend_shape"] == shape].set_index(keys, verify_integrity=True) for shape in combination
-    ]
+    parts = [trials[trials["blend_shape"] == shape].set_index(keys) for shape in combination]
     index = parts[0].index
     for part in parts[1:]:
         index = index.intersection(part.index, sort=False)
