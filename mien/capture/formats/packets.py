@@ -217,7 +217,7 @@ def _recording(source: Source, format: str, packets: Iterable[Packet]) -> "xr.Da
     order = np.argsort(seconds, kind="stable")
     late = int(np.sum(np.diff(seconds) < 0))
     empty = sum(packet.values is None for packet in packets)
-    notes = (f"{late} packet{'s' if late > 1 else ''} came late and were put in order",) if late else ()
+    notes = (f"{late} packet{'s' if late > 1 else ''} came late, put in order",) if late else ()
     notes += (f"{empty} packet{'s' if empty > 1 else ''} without a face",) if empty else ()
     last = len(NAMES)
     frames = Frames(seconds[order], values[order, :last], NAMES, values[order, last : last + 3], notes)

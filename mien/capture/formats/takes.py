@@ -112,7 +112,7 @@ def _zip_members(path: Path, archive: zipfile.ZipFile) -> list[_Member]:
     entries = [entry for entry in archive.infolist() if not entry.is_dir()]
     for entry in archive.infolist():
         parts = PurePosixPath(entry.filename.replace("\\", "/"))
-        if ".." in parts.parts or parts.is_absolute() or ":" in parts.parts[:1]:
+        if ".." in parts.parts or parts.is_absolute() or ":" in "".join(parts.parts[:1]):
             raise RecordingError(
                 f"{path}: expected paths inside the zip, found {entry.filename!r}, which leads outside of "
                 "it: "
