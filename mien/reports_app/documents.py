@@ -1,0 +1,291 @@
+"""Whole documents: the report of a study as one HTML file that loads nothing and needs no script.
+
+Texts go through jinja2 with autoescape; only figures made here are placed as markup. The page's
+Content-Security-Policy allows its own style sheet (by hash) and data: images, and nothing else.
+"""
+
+import base64
+import hashlib
+import math
+import tomllib
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from typing import Any, NamedTuple
+
+import pandas as pd
+from jinja2 import DictLoader, Environment, StrictUndefined
+from markupsafe import Markup
+
+from mien.reports_app import methods, tables, wording
+from mien.reports_app.defaults import DEFAULTS, Decisions
+from mien.reports_app.figures.bars import exclusion_bars, valid_share_bars
+from mien.reports_app.figures.face_map import face_map_svg
+from mien.reports_app.figures.forest import forest, inner_intervals
+from mien.reports_app.figures.theme import themed, to_svg
+from mien.study.blend_shapes import BILATERAL_NAMES, NAMES, SET_APART
+
+__all__ = ["EffectPart", "content_security_policy", "study_report"]
+
+TEMPLATES = ("page.html.j2", "study.html.j2", "table.html.j2")
+FIRST = ("valence", "neutral", "medium", "valence:medium")  # the order in which effects are told
+LISTED = 6  # effects told in words in each direction
+
+
+class EffectPart(NamedTuple):
+    """One effect of one fit, ready to be placed."""
+
+    fit: str
+    effect: str
+    title: str
+    answer: str
+    told: list[tuple[str, list[tuple[str, str]]]]  # heading of a direction, then (movement, what is known)
+    failed: list[str]
+    signs: str
+    face: Markup
+    face_label: str
+    forest: Markup
+    table: pd.DataFrame
+    computation: pd.DataFrame
+
+
+def study_report(  # noqa: PLR0913  (the parts of a study, by name)
+    study_name: str,
+    *,
+    effects: Mapping[str, pd.DataFrame],
+    fits: Mapping[str, Any],
+    prep: Mapping[str, Any],
+    quality: Sequence[Mapping[str, Any]],
+    participants: pd.DataFrame,
+    stimuli: pd.DataFrame,
+    strips: Mapping[str, str] | None = None,
+    decisions: Decisions = DEFAULTS,
+    note: str = "",
+) -> str:
+    """The report of a study.
+
+    Parameters
+    ----------
+    study_name : shown as the title.
+    effects : fit's name → its table from `mien.effects`; the first is the main one.
+    fits : fit's name → the Fit (`xarray.DataTree`).
+    prep : the counts of prep.json.
+    quality : one quality report a recording (DESIGN 3.2).
+    participants, stimuli : the study's tables; age (years), sex and valence, medium are read where they are there.
+    strips : a quality report's `source` → its heat strip as SVG (`heat_strip_svg(…, axes=False)`).
+    decisions : limits and words.
+    note : a sentence that stands above everything, such as that the people are simulated.
+
+    Returns
+    -------
+    One HTML document (str): no script, nothing loaded.
+    """
+    recipe = tomllib.loads(str(prep.get("recipe_toml", "")))
+    sides = str(recipe.get("sides", "mean"))
+    parts = [
+        _effect_part(name, effect, rows, fits[name], sides, decisions)
+        for name, table in effects.items()
+        for effect, rows in _by_effect(table)
+    ]
+    style = _packaged("style.css")
+    return (
+        _environment()
+        .get_template("study.html.j2")
+        .render(
+            title=study_name,
+            note=note,
+            style=_drawn(style),
+            policy=content_security_policy(style),
+            parts=parts,
+            facts=_facts(prep, quality, participants, stimuli, fits),
+            people=_people(participants),
+            quality=tables.quality_table(quality),
+            verdicts=_verdicts(quality),
+            strips={source: _drawn(svg) for source, svg in (strips or {}).items()},
+            prep=prep,
+            exclusion_figure=_figure(exclusion_bars(prep), "Share of rows kept, and excluded by each reason"),
+            valid_figure=_figure(
+                valid_share_bars(prep["by_valence_and_medium"]),
+                "Share of frames tracked, by valence and medium",
+            ),
+            reasons=tables.reasons_table(prep),
+            by_valence=tables.exclusion_table(prep["by_valence"], ["valence"]),
+            by_medium=tables.exclusion_table(prep["by_medium"], ["medium"]),
+            by_person=tables.exclusion_table(prep["by_participant"], ["participant"]),
+            diagnostics=tables.diagnostics_table(effects, fits),
+            failed=[name for name, fit in fits.items() if fit.attrs.get("diagnostics") != "passed"],
+            baseline=methods.baseline_statement(recipe),
+            clock=methods.clock_statement(str(prep.get("clock", "aligned"))),
+            assumed=prep.get("clock") == "assume_aligned",
+            methods=[methods.methods_sentences(name, fit) for name, fit in fits.items()],
+            decisions=decisions,
+        )
+    )
+
+
+def _environment() -> Environment:
+    return Environment(
+        loader=DictLoader({name: _packaged(name) for name in TEMPLATES}),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def _packaged(name: str) -> str:
+    return resources.files("mien.reports_app").joinpath("templates", name).read_text(encoding="utf-8")
+
+
+def content_security_policy(style: str) -> str:
+    """The page's policy: its own style sheet by hash, images in the page, nothing else."""
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode("ascii")
+    return (
+        f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; base-uri 'none'; form-action 'none'"
+    )
+
+
+# --- effects ----------------------------------------------------------------------------------------------------
+
+
+def _by_effect(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    names = [name for name in table["effect"].astype(str).unique() if name != "Intercept"]
+    names.sort(key=lambda name: FIRST.index(name) if name in FIRST else len(FIRST))
+    return [(name, table[table["effect"] == name].reset_index(drop=True)) for name in names]
+
+
+def _effect_part(
+    fit_name: str, effect: str, rows: pd.DataFrame, fit: Any, sides: str, decisions: Decisions
+) -> EffectPart:
+    rows = rows.merge(inner_intervals(fit, effect), on="blend_shape", how="left")
+    counted = rows[~rows["blend_shape"].isin(SET_APART)]
+    units = str(rows["units"].iloc[0])
+    title = wording.effect_title(effect)
+    answer = wording.answer(counted, decisions=decisions)
+    return EffectPart(
+        fit=fit_name,
+        effect=effect,
+        title=title,
+        answer=answer,
+        told=_told(counted, wording.phrase_of(effect), decisions),
+        failed=[
+            wording.effect_sentence(row, decisions=decisions)
+            for row in counted[counted["verdict"] != "passed"].to_dict("records")
+        ],
+        signs=_signs(counted, decisions),
+        face=_drawn(_face(rows, sides, units=f"{title}, {units}", label=f"Face map. {answer}")),
+        face_label=title,
+        forest=_figure(
+            forest(rows, units=f"{title}, {units}"),
+            f"Forest plot of {title} for {len(rows)} shapes by region",
+        ),
+        table=tables.effects_table(rows),
+        computation=tables.computation_table(rows),
+    )
+
+
+def _told(
+    counted: pd.DataFrame, phrase: wording.Phrase, decisions: Decisions
+) -> list[tuple[str, list[tuple[str, str]]]]:
+    """The largest effects that can be told, by direction."""
+    told = counted[(counted["p_direction"] >= decisions.signs) & (counted["verdict"] == "passed")]
+    largest = told.loc[told["mean"].abs().sort_values(ascending=False).index]
+    groups = []
+    for direction, word in ((1, phrase.up), (-1, phrase.down)):
+        rows = largest[largest["direction"] == direction].head(LISTED).to_dict("records")
+        notes = [wording.effect_note(row, decisions=decisions) for row in rows]
+        if notes:
+            groups.append((f"{word[0].upper()}{word[1:]} {phrase.compared}", notes))
+    return groups
+
+
+def _signs(counted: pd.DataFrame, decisions: Decisions) -> str:
+    flagged, expected = wording.wrong_signs(counted, decisions=decisions)
+    if not flagged:
+        return "No shape is flagged, so no sign can be wrong."
+    return (
+        f"{flagged} shapes are flagged (P(direction) ≥ {decisions.flag:g}); the expected number of wrong signs among "
+        f"them is {expected:.2f}, given the model."
+    )
+
+
+def _face(rows: pd.DataFrame, sides: str, *, units: str, label: str) -> str:
+    places = NAMES if sides == "both" else BILATERAL_NAMES
+    on_face = rows[rows["blend_shape"].isin(places)].set_index("blend_shape")
+    return face_map_svg(
+        on_face["mean"].to_dict(),
+        p_direction=on_face["p_direction"].to_dict(),
+        intervals={str(name): (row["eti_lower"], row["eti_upper"]) for name, row in on_face.iterrows()},
+        names={name: wording.movement(name) for name in places},
+        units=units,
+        title=label,
+        sides=sides,
+        labels=8,
+        margins=False,
+    )
+
+
+def _drawn(markup: str) -> Markup:
+    """Markup that this package made itself (its figures escape the texts in them); nothing else may come here."""
+    return Markup(markup)  # noqa: S704
+
+
+def _figure(chart: Any, label: str) -> Markup:
+    return _drawn(themed(to_svg(chart, label=label)))
+
+
+# --- the study --------------------------------------------------------------------------------------------------
+
+
+def _facts(
+    prep: Mapping[str, Any],
+    quality: Sequence[Mapping[str, Any]],
+    participants: pd.DataFrame,
+    stimuli: pd.DataFrame,
+    fits: Mapping[str, Any],
+) -> list[tuple[str, str, str]]:
+    """(number, what it is, detail) for the row of facts under the title."""
+    verdicts = _verdicts(quality)
+    failed = sum(fit.attrs.get("diagnostics") != "passed" for fit in fits.values())
+    return [
+        (str(len(participants)), "people", _people(participants)),
+        (
+            str(len(quality)),
+            "recordings",
+            ", ".join(f"{count} {word}" for word, count in verdicts.items() if count),
+        ),
+        (str(len(stimuli)), "stimuli", _stimuli(stimuli)),
+        (
+            f"{prep['trials_kept']:,}",
+            "trials kept",
+            f"of {prep['trials']:,}; {prep['valid_share']:.1%} of frames tracked",
+        ),
+        ("failed" if failed else "passed", "checks", f"{len(fits)} fit{'s' if len(fits) != 1 else ''}"),
+    ]
+
+
+def _people(participants: pd.DataFrame) -> str:
+    parts = []
+    if "age" in participants:
+        age = pd.to_numeric(participants["age"], errors="coerce").dropna()
+        if len(age):
+            parts.append(f"{_years(age.min())}–{_years(age.max())} years")
+        if len(age) < len(participants):
+            parts.append(f"age of {len(participants) - len(age)} unknown")
+    if "sex" in participants:
+        counts = participants["sex"].dropna().astype(str).value_counts()
+        parts += [f"{count} {word}" for word, count in counts.items()]
+    return ", ".join(parts) or "age and sex unknown"
+
+
+def _years(age: float) -> str:
+    return f"{math.floor(age)}"
+
+
+def _stimuli(stimuli: pd.DataFrame) -> str:
+    counts = stimuli.groupby(["valence", "medium"], observed=True).size()
+    return ", ".join(f"{count} {valence} {medium}s" for (valence, medium), count in counts.items())  # pyright: ignore[reportGeneralTypeIssues]
+
+
+def _verdicts(quality: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    words = ("good", "usable", "repeat")
+    return {word: sum(one["verdict"] == word for one in quality) for word in words}

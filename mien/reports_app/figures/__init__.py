@@ -1,0 +1,1 @@
+"""Figures as SVG text: the face map, the forest plot, the heat strip of a recording, small bars."""

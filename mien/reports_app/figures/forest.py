@@ -1,0 +1,143 @@
+"""The forest plot: every shape's effect with its interval, by region, largest first.
+
+Thin line = 95 % equal-tailed interval, thick line = inner 50 %, dot = posterior mean: filled where
+P(direction) ≥ .95, else hollow. The grey band is the region of practical equivalence of that shape.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import altair as alt
+import numpy as np
+import pandas as pd
+
+from mien.reports_app.figures.theme import GRID, MUTED, NEGATIVE_INK, POSITIVE_INK
+from mien.study.blend_shapes import REGIONS
+
+__all__ = ["SCALES", "forest", "forest_rows", "inner_intervals"]
+
+# column stem in the effects table → what the axis says
+SCALES: Mapping[str, str] = {
+    "mean": "coefficient units",
+    "beta_std": "standardised (β · sd(x) / sd(y))",
+    "beta_sigma": "in residual sds (β / σ)",
+}
+INNER_Z = 0.6744897501960817  # half of a normal lies within this many sds
+ROW_HEIGHT = 18
+
+
+def inner_intervals(fit: Any, effect: str, *, prob: float = 0.5) -> pd.DataFrame:
+    """Equal-tailed inner intervals of a coefficient from a fit's draws.
+
+    Returns
+    -------
+    columns blend_shape, inner_lower, inner_upper (coefficient units); no rows when the fit has no such coefficient.
+    """
+    posterior = fit["posterior"].to_dataset()
+    if effect not in posterior or set(posterior[effect].dims) - {"chain", "draw", "blend_shape"}:
+        return pd.DataFrame({"blend_shape": [], "inner_lower": [], "inner_upper": []})
+    bounds = posterior[effect].quantile([(1 - prob) / 2, (1 + prob) / 2], dim=("chain", "draw"))
+    shapes = posterior["blend_shape"].to_numpy() if "blend_shape" in posterior[effect].dims else [""]
+    lower, upper = np.atleast_2d(bounds.to_numpy().reshape(2, -1))
+    return pd.DataFrame({"blend_shape": shapes, "inner_lower": lower, "inner_upper": upper})
+
+
+def forest_rows(effects: pd.DataFrame, *, scale: str = "mean") -> pd.DataFrame:
+    """The rows of one effect as the plot draws them, sorted by region and then by size.
+
+    Parameters
+    ----------
+    effects : rows of `mien.effects` for one effect; columns inner_lower and inner_upper (coefficient units) where
+        they are known from draws, otherwise the inner interval is mean ± 0.674 sd.
+    scale : one of SCALES. The ROPE is known in coefficient units only.
+    """
+    bounds = ("eti_lower", "eti_upper") if scale == "mean" else (f"{scale}_lower", f"{scale}_upper")
+    rows = pd.DataFrame(
+        {
+            "blend_shape": effects["blend_shape"].astype(str),
+            "region": effects["region"].astype(str),
+            "value": effects[scale].astype(float),
+            "lower": effects[bounds[0]].astype(float),
+            "upper": effects[bounds[1]].astype(float),
+            "p_direction": effects["p_direction"].astype(float),
+        }
+    )
+    spread = effects["sd"] if scale == "mean" else (rows["upper"] - rows["lower"]) / (2 * 1.959964)
+    rows["inner_lower"] = rows["value"] - INNER_Z * spread
+    rows["inner_upper"] = rows["value"] + INNER_Z * spread
+    if scale == "mean" and "inner_lower" in effects:
+        for column in ("inner_lower", "inner_upper"):
+            rows[column] = effects[column].astype(float).fillna(rows[column])
+    rows["rope"] = effects["rope"].astype(float) if scale == "mean" else math.nan
+    rows["kind"] = np.where(
+        rows["p_direction"] < 0.95, "unsure", np.where(rows["value"] > 0, "positive", "negative")
+    )
+    place = {name: i for i, name in enumerate((*REGIONS, "contrast"))}
+    order = rows["region"].map(place).fillna(len(place))
+    return (
+        rows.assign(order=order, size=-rows["value"].abs())
+        .sort_values(["order", "size"])
+        .reset_index(drop=True)
+    )
+
+
+def forest(
+    effects: pd.DataFrame, *, scale: str = "mean", units: str | None = None, width: int = 330
+) -> alt.FacetChart:
+    """The forest plot of one effect.
+
+    Parameters
+    ----------
+    effects : rows of `mien.effects` for one effect (see `forest_rows`).
+    scale : "mean" (coefficient units), "beta_std" or "beta_sigma".
+    units : what the axis says; by default what SCALES says.
+    width : of the plotting area, px.
+    """
+    rows = forest_rows(effects, scale=scale).drop(columns=["order", "size"])
+    shape = alt.Y("blend_shape:N", sort=rows["blend_shape"].tolist(), title=None).axis(
+        ticks=False, domain=False, offset=6
+    )
+    edge = float(np.nanmax(rows[["lower", "upper"]].abs().to_numpy())) * 1.05 or 1.0
+    x = alt.Scale(
+        domain=[-edge, edge] if rows["lower"].min() < 0 < rows["upper"].max() else alt.Undefined, nice=False
+    )
+    colour = alt.Color("kind:N", legend=None).scale(
+        domain=["positive", "negative", "unsure"], range=[POSITIVE_INK, NEGATIVE_INK, MUTED]
+    )
+    base = alt.Chart().encode(y=shape)
+    axis = alt.Axis(
+        title=units or SCALES[scale],
+        tickCount=6,
+        grid=False,
+        labelExpr="datum.value == 0 ? '0' : format(datum.value, '+~g')",
+    )
+    band = (
+        base.transform_calculate(low="-datum.rope")
+        .mark_bar(color=GRID, height={"band": 1.0}, opacity=0.8)
+        .encode(x=alt.X("low:Q", scale=x, axis=axis), x2="rope:Q")
+    )
+    zero = alt.Chart().mark_rule(color=MUTED, strokeWidth=1).encode(x=alt.datum(0))
+    whole = base.mark_rule(strokeWidth=1.6).encode(
+        x=alt.X("lower:Q", scale=x, axis=axis), x2="upper:Q", color=colour
+    )
+    inner = base.mark_rule(strokeWidth=5).encode(
+        x=alt.X("inner_lower:Q", scale=x), x2="inner_upper:Q", color=colour
+    )
+    dot = base.mark_point(size=52, strokeWidth=1.8, opacity=1).encode(
+        x=alt.X("value:Q", scale=x),
+        stroke=colour,
+        fill=alt.condition("datum.p_direction >= 0.95", colour, alt.value("#ffffff")),
+    )
+    layers = [band, zero, whole, inner, dot] if rows["rope"].notna().any() else [zero, whole, inner, dot]
+    return (
+        alt.layer(*layers, data=rows)
+        .properties(width=width, height=alt.Step(ROW_HEIGHT))
+        .facet(
+            row=alt.Row("region:N", sort=[*REGIONS, "contrast"], title=None).header(
+                labelAngle=0, labelAlign="left", labelAnchor="middle", labelPadding=4
+            ),
+            spacing=8,
+        )
+        .resolve_scale(y="independent")
+    )

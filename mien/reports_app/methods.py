@@ -1,0 +1,208 @@
+"""The methods paragraph: what was fitted and how, from the attributes that every fit carries.
+
+A fit stores its formula, priors with their numbers and sources, coding, engine, seed and versions (DESIGN 3.4), so
+the paragraph is written from what was run and from nothing else.
+"""
+
+import json
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+__all__ = ["baseline_statement", "clock_statement", "engine_sentence", "methods_sentences", "priors_text"]
+
+FAMILY_WORDS = {"gaussian": "normal", "student_t": "Student-t", "ordered_beta": "ordered beta"}
+SOURCE_WORDS = {
+    "rule": "scaled once to the data’s standard deviations by a stated rule",
+    "convention": "common convention",
+    "user": "set by the user",
+}
+NUMBERS_FIRST = ("mean", "sd", "df", "scale", "rate", "eta", "value")
+
+
+def _json(fit: Any, name: str) -> Any:
+    text = fit.attrs.get(name, "")
+    if not isinstance(text, str):
+        return text
+    try:
+        return json.loads(text) if text else {}
+    except ValueError:
+        return text
+
+
+def methods_sentences(name: str, fit: Any, *, rows: str = "trial means") -> list[str]:
+    """The methods of one fit, a sentence each.
+
+    Parameters
+    ----------
+    name : what the fit is called.
+    fit : a Fit (`xarray.DataTree`) with the attributes of DESIGN 3.4.
+    rows : what one row of the data was.
+    """
+    posterior = fit["posterior"].to_dataset()
+    shapes = posterior.sizes.get("blend_shape", 1)
+    family = str(fit.attrs.get("family", "gaussian"))
+    sentences = [
+        f"Model “{name}”: {shapes} outcome{'s' if shapes != 1 else ''}, each fitted to {rows} with a "
+        f"{FAMILY_WORDS.get(family, family)} likelihood and the formula {fit.attrs.get('formula', '–')}"
+        f"{_groups(posterior)}.",
+    ]
+    coding = _coding(_json(fit, "coding"))
+    sentences += [f"Coding: {coding}."] if coding else []
+    priors = priors_text(_json(fit, "priors"))
+    sentences += (
+        [f"Priors (numbers in the outcome’s units; ranges are over outcomes): {priors}."] if priors else []
+    )
+    sentences.append(engine_sentence(fit))
+    versions = _json(fit, "versions")
+    if isinstance(versions, Mapping) and versions:
+        sentences.append("Software: " + ", ".join(f"{key} {value}" for key, value in versions.items()) + ".")
+    hashes = [f"{label} {str(fit.attrs[key])[:12]}…" for key, label in HASHES.items() if fit.attrs.get(key)]
+    sentences += [f"Fingerprints (sha256): {', '.join(hashes)}."] if hashes else []
+    return sentences
+
+
+HASHES = {"data_sha256": "data", "recipe_sha256": "recipe"}
+
+
+def _groups(posterior: Any) -> str:
+    sizes = [
+        f"{posterior.sizes[dim]} {word}"
+        for dim, word in (("participant", "participants"), ("stimulus", "stimuli"))
+        if dim in posterior.sizes
+    ]
+    return f" ({', '.join(sizes)})" if sizes else ""
+
+
+def _coding(coding: Any) -> str:
+    """`valence: negative −½, positive +½` from whatever depth the coding is told in."""
+    if isinstance(coding, Mapping):
+        return "; ".join(f"{key}: {_coding_of(value)}" for key, value in coding.items())
+    return str(coding) if coding else ""
+
+
+def _coding_of(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {_coding_of(inner)}" for key, inner in value.items())
+    if isinstance(value, list):
+        return " / ".join(_coding_of(inner) for inner in value)
+    return _plain(value) if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
+
+
+def _plain(value: float) -> str:
+    halves = {0.5: "+½", -0.5: "−½"}
+    return halves.get(float(value), f"{value:.3g}".replace("-", "−"))
+
+
+def priors_text(priors: Any) -> str:
+    """Priors with their numbers and source kinds.
+
+    Parameters
+    ----------
+    priors : {parameter: prior} or {outcome: {parameter: prior}}, a prior being plain data with "family", its
+        numbers and "source".
+    """
+    by_parameter = _by_parameter(priors)
+    if not by_parameter:
+        return ""
+    return "; ".join(f"{name} ~ {_prior_text(many)}" for name, many in by_parameter.items())
+
+
+def _by_parameter(priors: Any) -> dict[str, list[Mapping[str, Any]]]:
+    found: dict[str, list[Mapping[str, Any]]] = {}
+    if not isinstance(priors, Mapping):
+        return found
+    for key, value in priors.items():
+        if not isinstance(value, Mapping):
+            continue
+        if "family" in value:
+            found.setdefault(str(key), []).append(value)
+            continue
+        for name, many in _by_parameter(value).items():
+            found.setdefault(name, []).extend(many)
+    return found
+
+
+def _prior_text(many: list[Mapping[str, Any]]) -> str:
+    family = " or ".join(dict.fromkeys(str(one["family"]) for one in many))
+    names = [name for name in NUMBERS_FIRST if all(name in one for one in many)]
+    numbers = ", ".join(_range(_flat(one[name] for one in many)) for name in names)
+    sources = dict.fromkeys(str(one.get("source", "")) for one in many)
+    said = "; ".join(SOURCE_WORDS.get(source, source) for source in sources if source)
+    return f"{family}({numbers})" + (f" [{said}]" if said else "")
+
+
+def _flat(values: Iterable[Any]) -> list[float]:
+    return [float(x) for value in values for x in (value if isinstance(value, list) else [value])]
+
+
+def _range(values: list[float]) -> str:
+    low, high = min(values), max(values)
+    texts = [f"{x:.3g}".replace("-", "−") for x in (low, high)]
+    return (
+        texts[0]
+        if texts[0] == texts[1] or math.isclose(low, high, rel_tol=5e-3)
+        else f"{texts[0]} to {texts[1]}"
+    )
+
+
+def engine_sentence(fit: Any) -> str:
+    """Which engine drew how many draws from which seed, why it, and whether the checks were passed."""
+    posterior = fit["posterior"].to_dataset()
+    chains, draws = posterior.sizes.get("chain", 1), posterior.sizes.get("draw", 0)
+    reason = str(fit.attrs.get("engine_reason", "")).strip().rstrip(".")
+    verdict = str(fit.attrs.get("diagnostics", "unknown"))
+    return (
+        f"Engine “{fit.attrs.get('engine', '–')}”{f' ({reason})' if reason else ''}: {chains} chains of {draws} draws, "
+        f"seed {fit.attrs.get('seed', '–')}; the checks of the computation were {verdict}."
+    )
+
+
+BASELINES = {
+    "subtract": (
+        "Activation is a change score: the mean of each bin minus the mean of the trial’s own baseline window "
+        "({window}). This adds the error of the baseline to every bin and invites regression to the mean; using the "
+        "baseline as a covariate is recommended where the two differ."
+    ),
+    "none": "Activation is not corrected for the baseline: it is the mean of each bin as recorded.",
+    "neutral": (
+        "Activation is the mean of each bin minus the person’s neutral mean in the same recording; the eyelids are "
+        "left as recorded."
+    ),
+}
+
+
+def baseline_statement(recipe: Mapping[str, Any]) -> str:
+    """Which treatment of the baseline the numbers rest on, and what it costs."""
+    window = recipe.get("baseline", (-1.0, 0.0))
+    if isinstance(window, Mapping):
+        spelt = ", ".join(f"{key} {_seconds(value)}" for key, value in window.items())
+        spelt = (
+            _seconds(next(iter(window.values())))
+            if len({str(one) for one in window.values()}) == 1
+            else spelt
+        )
+    else:
+        spelt = _seconds(window)
+    return BASELINES[str(recipe.get("baseline_correction", "subtract"))].format(window=spelt)
+
+
+def _seconds(window: Any) -> str:
+    start, end = (
+        f"{float(edge):g}".replace("-", "−") if not isinstance(edge, str) else edge for edge in window
+    )
+    return f"{start} to {end} s from stimulus onset"
+
+
+def clock_statement(clock: str) -> str:
+    """Whether the onsets were on the recording's own clock."""
+    if clock == "assume_aligned":
+        return (
+            "The clocks were not aligned: onsets were taken as if the stimulus computer and the camera shared one "
+            "clock. "
+            "Every time in this report, and every baseline window, rests on that assumption."
+        )
+    return (
+        "Stimulus onsets are on the recordings’ own clock; method, drift and residual stand beside the events of each "
+        "recording."
+    )

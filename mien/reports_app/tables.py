@@ -1,0 +1,200 @@
+"""Tables for readers: rounded, with units, every cell already text.
+
+Each function returns a DataFrame of strings whose column names are the headings; a document or the app only places
+it. Decimals follow the spread: two digits of the typical posterior sd, the same in a whole column.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from mien.reports_app import wording
+from mien.study.blend_shapes import REGIONS
+
+__all__ = [
+    "clock",
+    "computation_table",
+    "diagnostics_table",
+    "effects_table",
+    "exclusion_table",
+    "quality_table",
+    "reasons_table",
+]
+
+DECISION_WORDS = {
+    "inside": "practically none under these limits",
+    "outside": "outside the limits",
+    "undecided": "undecided",
+}
+
+
+def effects_table(effects: pd.DataFrame) -> pd.DataFrame:
+    """The effects of one name, by region and size.
+
+    Parameters
+    ----------
+    effects : rows of `mien.effects` of one effect.
+    """
+    decimals = wording.decimals_for(float(effects["sd"].median()))
+    return pd.DataFrame(
+        [
+            {
+                "region": str(row["region"]),
+                "movement": wording.movement(str(row["blend_shape"])),
+                "blend shape": str(row["blend_shape"]),
+                "mean": wording.number(row["mean"], decimals),
+                f"{100 * float(row['ci_prob']):g} % {str(row['ci_kind']).upper()}": _range(
+                    row, "eti", decimals
+                ),
+                "P(direction)": wording.probability_text(float(row["p_direction"])),
+                "in ROPE": _share(float(row["in_rope"])),
+                "decision": DECISION_WORDS.get(str(row["decision"]), str(row["decision"])),
+                "β std": wording.number(row["beta_std"], 2),
+                "β/σ": wording.number(row["beta_sigma"], 2),
+            }
+            for _, row in _by_region(effects).iterrows()
+        ]
+    )
+
+
+def computation_table(effects: pd.DataFrame) -> pd.DataFrame:
+    """How well each effect of one name was computed, in the order of `effects_table`."""
+    decimals = wording.decimals_for(float(effects["sd"].median()))
+    return pd.DataFrame(
+        [
+            {
+                "blend shape": str(row["blend_shape"]),
+                "sd": f"{float(row['sd']):.{decimals}f}",
+                "MCSE of the mean": f"{float(row['mcse_mean']):.2g}",
+                "ROPE": f"±{float(row['rope']):.{decimals}f}",
+                "R-hat": f"{float(row['r_hat']):.3f}",
+                "bulk ESS": f"{float(row['ess_bulk']):.0f}",
+                "tail ESS": f"{float(row['ess_tail']):.0f}",
+                "checks": str(row["verdict"]),
+            }
+            for _, row in _by_region(effects).iterrows()
+        ]
+    )
+
+
+def _by_region(effects: pd.DataFrame) -> pd.DataFrame:
+    """Sorted by region, the largest first."""
+    place = {name: i for i, name in enumerate((*REGIONS, "contrast"))}
+    order = pd.DataFrame(
+        {"at": effects["region"].map(place).fillna(len(place)), "size": -effects["mean"].abs()}
+    )
+    return effects.loc[order.sort_values(["at", "size"]).index]
+
+
+def _range(row: Mapping[str, Any], stem: str, decimals: int) -> str:
+    return f"{wording.number(row[f'{stem}_lower'], decimals)} to {wording.number(row[f'{stem}_upper'], decimals)}"
+
+
+def _share(value: float) -> str:
+    """A posterior share in percent; neither 0 % nor 100 % is ever certain."""
+    if not math.isfinite(value):
+        return "–"
+    if 0 < value < 0.005:
+        return "< 1 %"
+    return "> 99 %" if 0.995 <= value < 1 else f"{value:.0%}".replace("%", " %")
+
+
+def quality_table(quality: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """One row a recording, from the quality reports (DESIGN 3.2)."""
+    return pd.DataFrame(
+        [
+            {
+                "recording": str(one["source"]),
+                "verdict": str(one["verdict"]),
+                "length": clock(one["duration_s"]),
+                "frames/s": _plain(one["rate_hz"], 1),
+                "frames lost": f"{int(one['lost_frames'])} ({_share(_lost(one))})",
+                "tracked": _share(float(one["tracked_share"])),
+                "blinks/min": _plain(one["blinks_per_min"], 0),
+                "still shapes": ", ".join(one["still_shapes"]) or "–",
+                "warnings": "; ".join(str(text) for text in one["warnings"]) or "–",
+            }
+            for one in quality
+        ]
+    )
+
+
+def _lost(one: Mapping[str, Any]) -> float:
+    return int(one["lost_frames"]) / max(int(one["frames"]) + int(one["lost_frames"]), 1)
+
+
+def clock(seconds: float | None) -> str:
+    """`14:07` min:s, or a dash."""
+    if seconds is None or not math.isfinite(float(seconds)):
+        return "–"
+    whole = round(float(seconds))
+    return f"{whole // 60}:{whole % 60:02d}"
+
+
+def _plain(value: float | None, decimals: int) -> str:
+    return "–" if value is None or not math.isfinite(float(value)) else f"{float(value):.{decimals}f}"
+
+
+def exclusion_table(groups: Sequence[Mapping[str, Any]], by: Sequence[str]) -> pd.DataFrame:
+    """What was kept in each group.
+
+    Parameters
+    ----------
+    groups : one of the `by_…` lists of prep.json.
+    by : its label columns, such as ("participant",).
+    """
+    return pd.DataFrame(
+        [
+            {
+                **{column: str(one[column]) for column in by},
+                "trials kept": f"{one['trials_kept']} of {one['trials']}",
+                "rows kept": _share(int(one["rows_kept"]) / max(int(one["rows"]), 1)),
+                "frames tracked": _share(float(one["valid_share"])),
+                "most frequent reason": max(
+                    one["by_reason"], key=lambda reason: one["by_reason"][reason]["rows"], default="–"
+                ),
+            }
+            for one in groups
+        ]
+    )
+
+
+def reasons_table(counts: Mapping[str, Any]) -> pd.DataFrame:
+    """Rows and trials that each reason took out, from prep.json."""
+    rows = max(int(counts["rows"]), 1)
+    return pd.DataFrame(
+        [
+            {
+                "reason": reason,
+                "rows": f"{one['rows']:,}",
+                "share of rows": _share(one["rows"] / rows),
+                "trials touched": f"{one['trials']:,}",
+            }
+            for reason, one in sorted(counts["by_reason"].items(), key=lambda item: -item[1]["rows"])
+        ],
+        columns=["reason", "rows", "share of rows", "trials touched"],
+    )
+
+
+def diagnostics_table(effects: Mapping[str, pd.DataFrame], fits: Mapping[str, Any]) -> pd.DataFrame:
+    """One row a fit: verdict, worst R-hat and ESS among the reported effects, divergences, draws."""
+    return pd.DataFrame([_diagnostics(name, effects[name], fits[name]) for name in effects])
+
+
+def _diagnostics(name: str, effects: pd.DataFrame, fit: Any) -> dict[str, str]:
+    stats = fit["sample_stats"].to_dataset() if "sample_stats" in fit.children else {}
+    divergences = str(int(stats["diverging"].sum())) if "diverging" in stats else "–"
+    posterior = fit["posterior"].to_dataset()
+    failed = sorted({str(shape) for shape in effects.loc[effects["verdict"] != "passed", "blend_shape"]})
+    return {
+        "fit": name,
+        "checks": str(fit.attrs.get("diagnostics", "–")),
+        "worst R-hat": f"{float(effects['r_hat'].max()):.3f}",
+        "least bulk ESS": f"{float(effects['ess_bulk'].min()):.0f}",
+        "least tail ESS": f"{float(effects['ess_tail'].min()):.0f}",
+        "divergences": divergences,
+        "draws": f"{posterior.sizes.get('chain', 1)} × {posterior.sizes.get('draw', 0)}",
+        "shapes that failed": ", ".join(failed) or "–",
+    }

@@ -1,0 +1,239 @@
+"""Sentences: what an effect says, in words chosen by its probability.
+
+Rules that every sentence keeps: it never says that there is no effect, only that a difference is practically none
+under stated limits or that we cannot tell; it describes differences between stimuli of this set and claims no cause;
+a number stands with its interval and the interval with its kind and level; a computation that failed its checks says
+nothing about faces.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from mien.reports_app.defaults import CANNOT_TELL, DEFAULTS, Decisions
+from mien.study.blend_shapes import BLEND_SHAPES, NAMES, bilateral_name
+
+__all__ = [
+    "MOVEMENTS", "Phrase", "answer", "decimals_for", "effect_note", "effect_numbers", "effect_sentence", "effect_title",
+    "interval_text", "movement", "number", "phrase_of", "probability_text", "subject_of", "wrong_signs",
+]  # fmt: skip
+
+# What the movements are called in plain words (general knowledge; ARKit's names stand beside them).
+MOVEMENTS: Mapping[str, str] = {
+    "browDown": "brows lowered", "browInnerUp": "inner brows raised", "browOuterUp": "outer brows raised",
+    "eyeBlink": "eyes closed", "eyeSquint": "lower lids tightened", "eyeWide": "upper lids raised",
+    "eyeLookDown": "gaze down", "eyeLookIn": "gaze inward", "eyeLookOut": "gaze outward", "eyeLookUp": "gaze up",
+    "noseSneer": "nose wrinkled", "cheekPuff": "cheeks puffed", "cheekSquint": "cheeks raised",
+    "mouthSmile": "smile", "mouthFrown": "mouth corners down", "mouthDimple": "mouth corners tightened",
+    "mouthStretch": "lips stretched", "mouthPress": "lips pressed", "mouthPucker": "lips puckered",
+    "mouthFunnel": "lips funnelled", "mouthClose": "lips closed over the jaw", "mouthUpperUp": "upper lip raised",
+    "mouthLowerDown": "lower lip lowered", "mouthRollUpper": "upper lip rolled in",
+    "mouthRollLower": "lower lip rolled in", "mouthShrugUpper": "upper lip pushed up",
+    "mouthShrugLower": "chin and lower lip pushed up", "mouthLeft": "mouth to the left",
+    "mouthRight": "mouth to the right", "jawOpen": "jaw opened", "jawForward": "jaw forward",
+    "jawLeft": "jaw to the left", "jawRight": "jaw to the right", "tongueOut": "tongue out",
+}  # fmt: skip
+
+
+class Phrase(NamedTuple):
+    """How an effect is spoken about: `{shape} was {word} {higher|lower} {compared}`."""
+
+    title: str
+    up: str
+    down: str
+    compared: str
+
+
+PHRASES: Mapping[str, Phrase] = {
+    "valence": Phrase(
+        "positive − negative stimuli", "higher", "lower", "with positive than with negative stimuli of this set",
+    ),
+    "neutral": Phrase(
+        "neutral stimuli − mean of negative and positive", "higher", "lower",
+        "with neutral stimuli than with the mean of negative and positive ones of this set",
+    ),
+    "medium": Phrase("films − pictures", "higher", "lower", "with these films than with these pictures"),
+    "valence:medium": Phrase(
+        "(positive − negative) in films − in pictures", "more positive", "more negative",
+        "in its difference between positive and negative stimuli with these films than with these pictures",
+    ),
+}  # fmt: skip
+
+
+def phrase_of(effect: str) -> Phrase:
+    """The words for an effect; one that has none of its own is named."""
+    return PHRASES.get(effect, Phrase(effect, "above zero", "below zero", f"in “{effect}”"))
+
+
+def effect_title(effect: str) -> str:
+    """What the effect is, as a figure's units say it."""
+    return phrase_of(effect).title
+
+
+def movement(blend_shape: str) -> str:
+    """The plain words for a blend shape: `mouthSmileLeft` → "smile, left"; a contrast keeps its name."""
+    if blend_shape in MOVEMENTS:
+        return MOVEMENTS[blend_shape]
+    if blend_shape in NAMES:
+        return f"{MOVEMENTS[bilateral_name(blend_shape)]}, {BLEND_SHAPES[blend_shape].side}"
+    return blend_shape
+
+
+def number(value: float, decimals: int = 3) -> str:
+    """`+0.041`, `−0.022`, `0.000`; a dash for what is not there."""
+    if not math.isfinite(value):
+        return "–"
+    text = f"{value:+.{decimals}f}"
+    return text.replace("-", "−") if float(text) else text[1:]
+
+
+def probability_text(probability: float) -> str:
+    """`0.93`, `> 0.99`: never 1, because draws cannot show it."""
+    return "> 0.99" if probability >= 0.995 else f"{probability:.2f}"
+
+
+def interval_text(row: Mapping[str, Any], decimals: int = 3) -> str:
+    """`95 % ETI +0.020 to +0.062`, kind and level from the row."""
+    level = f"{100 * float(row['ci_prob']):g} % {str(row['ci_kind']).upper()}"
+    return f"{level} {number(row['eti_lower'], decimals)} to {number(row['eti_upper'], decimals)}"
+
+
+def decimals_for(spread: float, *, digits: int = 2) -> int:
+    """Decimals that show so many digits of `spread`, 2 to 5: two in tables, one in sentences."""
+    return 3 if not spread > 0 else int(min(max(digits - 1 - math.floor(math.log10(spread)), 2), 5))
+
+
+def effect_sentence(row: Mapping[str, Any], *, decisions: Decisions = DEFAULTS) -> str:
+    """One effect on one shape as a sentence.
+
+    Parameters
+    ----------
+    row : a row of `mien.effects`.
+    """
+    name, phrase = str(row["blend_shape"]), phrase_of(str(row["effect"]))
+    subject = subject_of(name)
+    if str(row["verdict"]) != "passed":
+        return f"{subject}: {CANNOT_TELL}: the computation did not pass its checks{_failure(row)}."
+    decimals = decimals_for(float(row["sd"]), digits=1)
+    word = decisions.word(float(row["p_direction"]))
+    direction = phrase.up if int(row["direction"]) > 0 else phrase.down
+    if word == CANNOT_TELL:
+        start = f"{subject}: we {CANNOT_TELL} whether it was {phrase.up} or {phrase.down} {phrase.compared}"
+    elif word == "there are signs that":
+        start = f"{subject}: there are signs that it was {direction} {phrase.compared}"
+    else:
+        start = f"{subject} was {word} {direction} {phrase.compared}"
+    return f"{start}: {effect_numbers(row)}{_decision(row, decimals)}."
+
+
+def effect_numbers(row: Mapping[str, Any]) -> str:
+    """`+0.041 coefficient units (95 % ETI +0.025 to +0.058; P(direction) > 0.99)`."""
+    decimals = decimals_for(float(row["sd"]), digits=1)
+    return (
+        f"{number(row['mean'], decimals)} {row['units']} ({interval_text(row, decimals)}; "
+        f"P(direction) {_equals(float(row['p_direction']))})"
+    )
+
+
+def effect_note(row: Mapping[str, Any], *, decisions: Decisions = DEFAULTS) -> tuple[str, str]:
+    """For a list under a heading that tells the direction: ("Smile (mouthSmile)", "clearly, +0.041 …")."""
+    word = decisions.word(float(row["p_direction"]))
+    word = "there are signs" if word == "there are signs that" else word
+    decimals = decimals_for(float(row["sd"]), digits=1)
+    return subject_of(str(row["blend_shape"])), f"{word}: {effect_numbers(row)}{_decision(row, decimals)}"
+
+
+def subject_of(blend_shape: str) -> str:
+    """`Smile (mouthSmile)`; a contrast in quotation marks."""
+    plain = movement(blend_shape)
+    return f"{_capital(plain)} ({blend_shape})" if plain != blend_shape else f"“{blend_shape}”"
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _equals(probability: float) -> str:
+    text = probability_text(probability)
+    return text if text.startswith(">") else f"= {text}"
+
+
+def _decision(row: Mapping[str, Any], decimals: int) -> str:
+    limits = f"±{float(row['rope']):.{decimals}f}"
+    if row["decision"] == "inside":
+        return f"; practically none under these limits ({limits})"
+    if row["decision"] == "outside":
+        return f"; the interval lies outside the limits of practically none ({limits})"
+    return ""
+
+
+def _failure(row: Mapping[str, Any]) -> str:
+    values = [
+        f"{label} {float(row[column]):{form}}"
+        for column, label, form in (
+            ("r_hat", "R-hat", ".3f"),
+            ("ess_bulk", "bulk ESS", ".0f"),
+            ("ess_tail", "tail ESS", ".0f"),
+        )
+        if column in row and math.isfinite(float(row[column]))
+    ]
+    return f" ({', '.join(values)})" if values else ""
+
+
+def wrong_signs(effects: pd.DataFrame, *, decisions: Decisions = DEFAULTS) -> tuple[int, float]:
+    """How many shapes are flagged, and the expected number of wrong signs among them: Σ (1 − P(direction))."""
+    flagged = effects.loc[(effects["p_direction"] >= decisions.flag) & (effects["verdict"] == "passed")]
+    return len(flagged), float((1 - flagged["p_direction"]).sum())
+
+
+def answer(effects: pd.DataFrame, *, decisions: Decisions = DEFAULTS, most: int = 3) -> str:
+    """One paragraph for one effect: how many shapes answer, the largest of them, for how many we cannot tell.
+
+    Parameters
+    ----------
+    effects : rows of `mien.effects` of one effect.
+    most : how many shapes to name in each direction.
+    """
+    phrase = phrase_of(str(effects["effect"].iloc[0]))
+    passed = effects[effects["verdict"] == "passed"]
+    flagged = passed[passed["p_direction"] >= decisions.flag]
+    total = _count(len(effects), "facial movement")
+    if not len(passed):
+        return f"We {CANNOT_TELL}: the computation did not pass its checks for any of {total}."
+    parts = [
+        f"Of {total}, {len(flagged)} probably or clearly differed: {_few(flagged, 1, phrase, most)}"
+        f"{_few(flagged, -1, phrase, most)}"
+        if len(flagged)
+        else f"We {CANNOT_TELL} for any of {total} whether it was {phrase.up} or {phrase.down} {phrase.compared}"
+    ]
+    inside = int((passed["decision"] == "inside").sum())
+    unsure = int(((passed["p_direction"] < decisions.signs) & (passed["decision"] != "inside")).sum())
+    signs = int(((passed["p_direction"] < decisions.flag) & (passed["p_direction"] >= decisions.signs)).sum())
+    rest = [f"for {signs} more there are signs of a direction"] if signs and len(flagged) else []
+    rest += [f"for {unsure} we {CANNOT_TELL}"] if unsure and len(flagged) else []
+    rest += [f"{inside} are practically none under the limits used here"] if inside else []
+    failed = len(effects) - len(passed)
+    rest += [f"{failed} did not pass the checks of the computation"] if failed else []
+    if rest:
+        parts.append(_capital("; ".join(rest)))
+    return ". ".join(part.rstrip("; ") for part in parts) + "."
+
+
+def _few(flagged: pd.DataFrame, sign: int, phrase: Phrase, most: int) -> str:
+    rows = flagged[flagged["direction"] == sign]
+    if not len(rows):
+        return ""
+    largest = rows.reindex(rows["mean"].abs().sort_values(ascending=False).index)
+    names = [
+        f"{movement(str(row['blend_shape']))} ({number(row['mean'], decimals_for(float(row['sd']), digits=1))})"
+        for _, row in largest.head(most).iterrows()
+    ]
+    more = len(rows) - len(names)
+    listed = ", ".join(names) + (f" and {more} more" if more else "")
+    return f"{phrase.up if sign > 0 else phrase.down} {phrase.compared}: {listed}; "
+
+
+def _count(n: int, noun: str) -> str:
+    return f"{n} {noun}{'' if n == 1 else 's'}"
