@@ -22,7 +22,7 @@ from mien.data_prep.measure import Measured
 from mien.data_prep.recipe import Exclusion
 from mien.data_prep.windows import Windows
 from mien.study.blend_shapes import SET_APART
-from mien.study.trials import SERIES_KEY, mean_over_bins
+from mien.study.trials import SERIES_KEY, mean_over_bins, row_codes
 
 __all__ = ["NO_VARIATION", "OUTLIER", "REASONS", "Overlaps", "mark_rows", "outliers", "overlaps"]
 
@@ -101,7 +101,7 @@ def mark_rows(
         mark(BASELINE_LOST, ((tracked_baseline < fewest) | (tracked_baseline == 0))[trial])
     if rules.moving_baseline is not None:
         judged = np.array([name not in SET_APART for name in measured.names])
-        mark(MOVING_BASELINE, ((measured.baselines.sd > rules.moving_baseline) & judged)[trial])
+        mark(MOVING_BASELINE, ((measured.baselines.extra > rules.moving_baseline) & judged)[trial])
     if rules.next_stimulus:
         mark(NEXT_STIMULUS, overlap.bin[:, None])
     if rules.too_few_frames is not None:
@@ -127,8 +127,7 @@ def outliers(trials: pd.DataFrame, limit: float) -> np.ndarray:
     groups = means.groupby(by, observed=True)["distance"]
     spread = (MAD_TO_SD * groups.transform("median")).clip(lower=SMALLEST_SPREAD)
     far = (means["distance"] > limit * spread) & (groups.transform("size") >= FEWEST_TRIALS)
-    # mean_over_bins gives the series in the order in which they first occur, and so does ngroup.
-    series = kept.groupby(list(SERIES_KEY), sort=False, observed=True).ngroup().to_numpy()
+    series = row_codes(kept, SERIES_KEY)  # in the order of first occurrence, as mean_over_bins gives them
     result = np.zeros(len(trials), dtype=bool)
     result[(trials["excluded"] == "").to_numpy()] = far.to_numpy()[series]
     return result

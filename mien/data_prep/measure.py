@@ -19,8 +19,8 @@ class Measured(NamedTuple):
 
     names: tuple[str, ...]  # the outcomes, (blend_shape,)
     missing: tuple[str, ...]  # outcomes that the recording cannot give
-    bins: Stretches  # (bin, blend_shape)
-    baselines: Stretches  # (trial, blend_shape), with sd
+    bins: Stretches  # (bin, blend_shape), extra = peak
+    baselines: Stretches  # (trial, blend_shape), extra = sd
     due_bin: np.ndarray  # (bin,) frames that were due
     due_baseline: np.ndarray  # (trial,)
     frozen: int  # frames in frozen stretches
@@ -57,7 +57,7 @@ def measure(recording: xr.Dataset, plan: Windows, *, sides: str, where: str = "r
         raise RecordingError(
             f"{where}: expected blend shapes that sides = '{sides}' can use, found none: change 'sides' in the recipe."
         )
-    frames = Frames(time, outcomes.values)
+    frames = Frames.of(time, outcomes.values)
     rate = float(recording.attrs["nominal_rate"])
     begin, end = min(plan.baseline_start.min(), time[0]), max(plan.stop.max(), time[-1])
     due = due_times(time, rate, begin=float(begin), end=float(end))
@@ -65,8 +65,8 @@ def measure(recording: xr.Dataset, plan: Windows, *, sides: str, where: str = "r
     return Measured(
         names=outcomes.names,
         missing=outcomes.missing,
-        bins=stretches(frames, plan.start, plan.stop),
-        baselines=stretches(frames, plan.baseline_start, plan.baseline_stop, spread=True),
+        bins=stretches(frames, plan.start, plan.stop, extra="peak"),
+        baselines=stretches(frames, plan.baseline_start, plan.baseline_stop, extra="sd"),
         due_bin=_number(due, plan.start, plan.stop),
         due_baseline=_number(due, plan.baseline_start, plan.baseline_stop),
         frozen=int(frozen.sum()),

@@ -10,7 +10,7 @@ both ends of the recording: a frame that is due but was not tracked lowers the t
 it came as NaN, was dropped, or would have come after the recording had been stopped.
 """
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -23,16 +23,25 @@ class Frames(NamedTuple):
     """The frames of a recording, ready to be summed."""
 
     time: np.ndarray  # (time,) s
-    values: np.ndarray  # (blend_shape, time) float32, contiguous rows, NaN = not tracked
+    values: np.ndarray  # (blend_shape, time) float32, contiguous rows, 0 where not tracked
+    tracked: np.ndarray  # (blend_shape or 1, time) bool; one row where it is the same for all shapes
+
+    @classmethod
+    def of(cls, time: np.ndarray, values: np.ndarray) -> "Frames":
+        """From `values` (blend_shape, time) with NaN where not tracked."""
+        missing = np.isnan(values)
+        if not missing.any():
+            return cls(time, values, np.ones((1, len(time)), dtype=bool))
+        filled = np.where(missing, np.float32(0), values)
+        return cls(time, filled, ~missing[:1] if (missing == missing[0]).all() else ~missing)
 
 
 class Stretches(NamedTuple):
-    """Statistics of each stretch and shape."""
+    """Statistics of each stretch and shape, NaN where no frame was tracked."""
 
-    mean: np.ndarray  # (stretch, blend_shape) float64, NaN where no frame was tracked
-    sd: np.ndarray  # (stretch, blend_shape) float64, population sd; NaN where not asked for or no frame
-    peak: np.ndarray  # (stretch, blend_shape) float32, NaN where no frame was tracked
+    mean: np.ndarray  # (stretch, blend_shape) float64
     tracked: np.ndarray  # (stretch, blend_shape) number of frames tracked
+    extra: np.ndarray  # (stretch, blend_shape) the peak, or the population sd
 
 
 def frames_between(time: np.ndarray, start: np.ndarray, stop: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -60,37 +69,35 @@ def due_times(time: np.ndarray, rate: float, *, begin: float, end: float) -> np.
     return np.concatenate([before, np.insert(time, hole + 1, inside), after])
 
 
-def stretches(frames: Frames, start: np.ndarray, stop: np.ndarray, *, spread: bool = False) -> Stretches:
-    """The statistics of the stretches [start, stop) (s); the sd only where `spread` is true."""
+def stretches(
+    frames: Frames, start: np.ndarray, stop: np.ndarray, *, extra: Literal["peak", "sd"]
+) -> Stretches:
+    """The statistics of the stretches [start, stop) (s), which may overlap and reach beyond the recording."""
     first, last = frames_between(frames.time, start, stop)
-    missing = np.isnan(frames.values)
-    whole = not missing.any()
-    filled = frames.values if whole else np.where(missing, np.float32(0), frames.values)
-    empty = last <= first
-    if whole:
-        tracked = np.broadcast_to((last - first)[:, None], (len(first), len(frames.values)))
-    else:
-        tracked = _reduce(np.add, (~missing).astype(np.int32), first, last, np.int64)
-    none = (tracked == 0) | empty[:, None]
-    number = np.where(none, 1, tracked)
-    mean = np.where(none, np.nan, _reduce(np.add, filled, first, last, np.float64) / number)
-    lowest = frames.values if whole else np.where(missing, np.float32(-np.inf), frames.values)
-    peak = np.where(none, np.float32(np.nan), _reduce(np.maximum, lowest, first, last, np.float32))
-    sd = np.full_like(mean, np.nan)
-    if spread:
-        squares = _reduce(np.add, filled.astype(np.float64) ** 2, first, last, np.float64) / number
-        sd = np.sqrt(np.maximum(squares - np.where(none, np.nan, mean) ** 2, 0.0))
-    return Stretches(mean, sd, peak, np.where(empty[:, None], 0, tracked))
+    length = last - first
+    before = np.zeros((len(frames.tracked), len(frames.time) + 1), dtype=np.int64)
+    np.cumsum(frames.tracked, axis=1, out=before[:, 1:])
+    tracked = np.broadcast_to((before[:, last] - before[:, first]).T, (len(first), len(frames.values)))
+    # The frames of all stretches one after another: what lies between them is not touched.
+    inside = np.repeat(first - (np.cumsum(length) - length), length) + np.arange(length.sum())
+    values = np.take(frames.values, inside, axis=1)
+    mean = _over_stretches(np.add, values, length) / np.where(tracked == 0, np.nan, tracked)
+    if extra == "sd":
+        squares = _over_stretches(np.add, values.astype(np.float64) ** 2, length) / np.maximum(tracked, 1)
+        return Stretches(mean, tracked, np.sqrt(np.maximum(squares - mean**2, 0.0)))
+    if not frames.tracked.all():
+        values = np.where(np.take(frames.tracked, inside, axis=1), values, np.float32(-np.inf))
+    peak = _over_stretches(np.maximum, values, length, dtype=np.float32)
+    return Stretches(mean, tracked, np.where(tracked == 0, np.float32(np.nan), peak))
 
 
-def _reduce(
-    function: np.ufunc, values: np.ndarray, first: np.ndarray, last: np.ndarray, dtype: type
+def _over_stretches(
+    function: np.ufunc, values: np.ndarray, length: np.ndarray, dtype: type = np.float64
 ) -> np.ndarray:
-    """`function` over each [first, last), (stretch, blend_shape); what an empty stretch gives means nothing."""
-    length = values.shape[1]
-    ends = np.stack([np.minimum(first, length - 1), np.minimum(last, length)], axis=1).ravel()
-    to_the_end = ends == length  # reduceat takes no index one past the end: the last pair may leave it out
-    if not to_the_end.any():
-        return function.reduceat(values, ends, axis=1, dtype=dtype)[:, ::2].T
-    padded = np.concatenate([values, values[:, -1:]], axis=1)
-    return function.reduceat(padded, ends, axis=1, dtype=dtype)[:, ::2].T
+    """`function` over stretches of `length` frames, one after another, (stretch, blend_shape); 0 for an empty one."""
+    result = np.zeros((len(length), len(values)), dtype=dtype)
+    some = length > 0
+    if some.any():
+        begin = (np.cumsum(length) - length)[some]
+        result[some] = function.reduceat(values, begin, axis=1, dtype=dtype).T
+    return result

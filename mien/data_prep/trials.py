@@ -10,10 +10,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import xarray as xr
 
 from mien.data_prep.baseline import neutral_mean, subtracted
-from mien.data_prep.counts import count_by, count_rows
+from mien.data_prep.counts import count_by, count_by_shape, count_rows, tally
 from mien.data_prep.exclusion import OUTLIER, REASONS, mark_rows, outliers, overlaps
 from mien.data_prep.measure import Measured, measure
 from mien.data_prep.recipe import Recipe
@@ -39,7 +40,6 @@ COUNTED_BY = {
     "by_medium": ("medium",),
     "by_valence_and_medium": ("valence", "medium"),
     "by_participant": ("participant",),
-    "by_blend_shape": ("blend_shape",),
     "by_recording": ("participant", "session", "task", "run"),
 }
 
@@ -108,7 +108,7 @@ def prepare_recording(
         "clock": "aligned" if aligned else "assumed",
         "other_events": len(events) - len(trials),
     }
-    return Prepared(table, facts | _facts(recording, measured, plan, trials) | count_rows(table))
+    return Prepared(table, facts | _facts(recording, measured, plan, trials) | count_rows(tally(table)))
 
 
 def finish(
@@ -132,9 +132,11 @@ def finish(
         trials["excluded"] = trials["excluded"].mask(far, OUTLIER)
     if recipe.scaling == "within_person":
         trials = scale_within_person(trials)
-    counts: dict[str, Any] = {"recipe_sha256": recipe.sha256, **count_rows(trials)}
+    counted = tally(trials)
+    counts: dict[str, Any] = {"recipe_sha256": recipe.sha256, **count_rows(counted)}
     for name, columns in COUNTED_BY.items():
-        counts[name] = count_by(trials, columns)
+        counts[name] = count_by(counted, columns)
+    counts["by_blend_shape"] = count_by_shape(counted)
     counts["contrasts"] = []
     if recipe.contrasts:
         combined = contrast(trials, recipe.contrasts)
@@ -239,14 +241,16 @@ def _table(
         "activation": activation,
         "raw": measured.bins.mean,
         "baseline": measured.baselines.mean[plan.trial],
-        "peak": measured.bins.peak,
+        "peak": measured.bins.extra,
         "valid": measured.tracked_bin(),
     }
     for name, values in by_bin.items():
         columns[name] = np.repeat(values.astype(TRIAL_COLUMNS[name]), shapes)
     for name, values in by_row.items():
         columns[name] = values.astype(np.float32).ravel()
-    columns["excluded"] = pd.array(np.array(REASONS, dtype=object)[codes.ravel()], dtype="str")
+    columns["excluded"] = pd.StringDtype(na_value=np.nan).__from_arrow__(
+        pa.array(REASONS).take(codes.ravel())
+    )
     order = [*TRIAL_COLUMNS, *_carried_names(trials)]
     return pd.DataFrame({name: columns[name] for name in order}, copy=False)
 
@@ -265,7 +269,8 @@ def _factor(column: pd.Series) -> Any:
 
 def _facts(recording: xr.Dataset, measured: Measured, plan: Windows, trials: pd.DataFrame) -> dict[str, Any]:
     time = recording["time"].to_numpy()
-    untracked = np.isnan(recording["activation"].to_numpy()).all(axis=1)
+    activation = recording["activation"].to_numpy()
+    untracked = np.isnan(activation[np.isnan(activation[:, 0])]).all(axis=1)
     frame = 1.0 / float(recording.attrs["nominal_rate"])
     unlike = (trials["duration"] - trials[_LISTED]).abs() > UNLIKE_STIMULUS
     return {
@@ -287,24 +292,24 @@ def _together(tables: list[pd.DataFrame]) -> pd.DataFrame:
         raise TrialsError(
             "trials: expected the trials of at least one recording, found none: import recordings."
         )
-    names = list(dict.fromkeys(name for table in tables for name in table.columns))
-    factors = [name for name in names if any(_is_factor(table, name) for table in tables)]
-    united = {}
-    for name in factors:
-        levels = dict.fromkeys(level for table in tables if name in table for level in _levels(table[name]))
-        in_order = sorted(levels, key=str) if name in _LABELS else list(levels)
-        united[name] = pd.CategoricalDtype(in_order, ordered=name in ("valence", "medium"))
-    return pd.concat(
-        [table.astype({name: dtype for name, dtype in united.items() if name in table}) for table in tables],
-        ignore_index=True,
-    )
+    names = dict.fromkeys(name for table in tables for name in table.columns)
+    columns = {}
+    for name in names:
+        parts = [table[name] if name in table else pd.Series(np.nan, index=table.index) for table in tables]
+        is_factor = name in _FACTORS or any(isinstance(part.dtype, pd.CategoricalDtype) for part in parts)
+        columns[name] = _united(parts, name) if is_factor else pd.concat(parts, ignore_index=True).array
+    return pd.DataFrame(columns, copy=False)
 
 
-def _is_factor(table: pd.DataFrame, name: str) -> bool:
-    return (name in table and isinstance(table[name].dtype, pd.CategoricalDtype)) or name in _FACTORS
-
-
-def _levels(column: pd.Series) -> list[Any]:
-    if isinstance(column.dtype, pd.CategoricalDtype):
-        return list(column.cat.categories)
-    return list(column.dropna().unique())
+def _united(parts: list[pd.Series], name: str) -> pd.Categorical:
+    """One factor of several tables; what is missing in a table is missing in its rows."""
+    factors = [
+        part.array if isinstance(part.dtype, pd.CategoricalDtype) else pd.Categorical(part) for part in parts
+    ]
+    levels = dict.fromkeys(level for factor in factors for level in factor.categories)
+    in_order = sorted(levels, key=str) if name in _LABELS else list(levels)
+    number = {level: index for index, level in enumerate(in_order)}
+    # The last place, which code -1 picks, stands for missing.
+    places = [np.array([*(number[level] for level in factor.categories), -1]) for factor in factors]
+    codes = np.concatenate([place[factor.codes] for place, factor in zip(places, factors, strict=True)])
+    return pd.Categorical.from_codes(codes, categories=in_order, ordered=name in ("valence", "medium"))

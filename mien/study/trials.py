@@ -4,19 +4,19 @@ One row is one bin of one trial of one shape; one trial of one shape is one seri
 the door, by `validate_trials`. Rows that a rule excluded stay in the table with the reason in `excluded`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import pandas as pd
 
-from mien.study.blend_shapes import BILATERAL_NAMES, NAMES
+from mien.study.blend_shapes import BILATERAL_NAMES, NAMES, members
 from mien.study.errors import TrialsError
 from mien.study.recording import TRACKERS
 from mien.study.tables import nearest
 
 __all__ = [
     "MEDIA", "RESERVED", "SERIES_KEY", "TRIAL_COLUMNS", "TRIAL_KEY", "VALENCES",
-    "contrast", "mean_over_bins", "order_of_shape", "validate_trials",
+    "contrast", "mean_over_bins", "order_of_shape", "row_codes", "validate_trials",
 ]  # fmt: skip
 
 VALENCES = ("negative", "neutral", "positive")
@@ -57,8 +57,8 @@ def validate_trials(trials: pd.DataFrame, *, where: str = "trials") -> pd.DataFr
     Raises
     ------
     TrialsError
-        For a missing column, a wrong type, an unknown valence, medium or tracker, a key that occurs twice,
-        or an infinite value.
+        For a missing column, a wrong type, an unknown valence, medium or tracker, a key that occurs twice, an
+        infinite value, or a kept row without an activation.
     """
     missing = [name for name in TRIAL_COLUMNS if name not in trials.columns]
     if missing:
@@ -71,13 +71,19 @@ def validate_trials(trials: pd.DataFrame, *, where: str = "trials") -> pd.DataFr
         if found != dtype:
             raise TrialsError(f"{where}: expected column {name} of type {dtype}, found {found}: convert it.")
     _check_levels(trials, where)
-    twice = trials.duplicated(list(TRIAL_KEY))
+    twice = pd.Series(_combined(trials, TRIAL_KEY), index=trials.index).duplicated()
     if twice.any():
         row = trials.loc[twice, list(TRIAL_KEY)].iloc[0].to_dict()
         raise TrialsError(f"{where}: expected each of {', '.join(TRIAL_KEY)} once, found two rows of {row}.")
     for name in MEASURES:
         if np.isinf(trials[name].to_numpy()).any():
             raise TrialsError(f"{where}: expected finite numbers in {name}, found an infinite one.")
+    unknown = np.isnan(trials["activation"].to_numpy()) & (trials["excluded"] == "").to_numpy()
+    if unknown.any():
+        raise TrialsError(
+            f"{where}, row {int(np.flatnonzero(unknown)[0])}: expected an activation in every row that is kept, found "
+            "a missing one: give the reason in `excluded`."
+        )
     return trials
 
 
@@ -89,10 +95,11 @@ def _check_levels(trials: pd.DataFrame, where: str) -> None:
                 f"{where}: expected {name} to be one of {', '.join(allowed)}, found {unknown[0]!r}"
                 f"{nearest(unknown[0], allowed)}."
             )
-    for name in ("participant", "stimulus", "blend_shape", "valence", "medium"):
-        if trials[name].isna().any():
-            row = int(np.flatnonzero(trials[name].isna())[0])
-            raise TrialsError(f"{where}, row {row}: expected a {name} in every row, found a missing one.")
+    for name, dtype in TRIAL_COLUMNS.items():
+        unknown = trials[name].isna().to_numpy() if dtype in ("category", "str") else np.zeros(0, dtype=bool)
+        if unknown.any():
+            row = int(np.flatnonzero(unknown)[0])
+            raise TrialsError(f"{where}, row {row}: expected {name} in every row, found a missing one.")
 
 
 def order_of_shape(name: str) -> int:
@@ -100,8 +107,36 @@ def order_of_shape(name: str) -> int:
     if name in NAMES:
         return NAMES.index(name)
     if name in BILATERAL_NAMES:
-        return next(index for index, shape in enumerate(NAMES) if shape.startswith(name))
+        return NAMES.index(members(name)[0])
     return len(NAMES)
+
+
+def row_codes(trials: pd.DataFrame, columns: Iterable[str]) -> np.ndarray:
+    """Which combination of `columns` each row has, numbered from 0 in the order of first occurrence.
+
+    The same as `groupby(columns, sort=False).ngroup()`, several times faster on categories and whole numbers.
+    """
+    combined = _combined(trials, columns)
+    begins = np.flatnonzero(
+        np.diff(combined, prepend=combined[:1] - 1)
+    )  # rows of one trial mostly stand together
+    return np.repeat(pd.factorize(combined[begins])[0], np.diff(begins, append=len(combined)))
+
+
+def _combined(trials: pd.DataFrame, columns: Iterable[str]) -> np.ndarray:
+    """One number for each combination of `columns`."""
+    combined = np.zeros(len(trials), dtype=np.int64)
+    for name in columns:
+        column = trials[name]
+        if isinstance(column.dtype, pd.CategoricalDtype):
+            codes = column.cat.codes.to_numpy()
+        elif np.issubdtype(column.dtype, np.integer):  # pyright: ignore[reportArgumentType]
+            codes = column.to_numpy(dtype=np.int64)
+            codes = codes - codes.min(initial=0)
+        else:
+            codes = pd.factorize(column)[0]
+        combined = combined * (int(codes.max(initial=0)) + 2) + codes + 1
+    return combined
 
 
 def mean_over_bins(trials: pd.DataFrame) -> pd.DataFrame:
@@ -112,9 +147,8 @@ def mean_over_bins(trials: pd.DataFrame) -> pd.DataFrame:
     `bin` is 0. A trial with no kept bin keeps one row with the first reason in `excluded` and describes all its bins.
     Columns that do not change within a trial are carried.
     """
-    keys = list(SERIES_KEY)
-    series = trials.groupby(keys, sort=False, observed=True).ngroup().to_numpy()
-    first = np.unique(series, return_index=True)[1]
+    series = row_codes(trials, SERIES_KEY)
+    first = np.flatnonzero(np.diff(np.maximum.accumulate(series), prepend=-1))
     count = len(first)
     kept = (trials["excluded"] == "").to_numpy()
     any_kept = np.bincount(series, weights=kept, minlength=count) > 0
@@ -134,6 +168,9 @@ def mean_over_bins(trials: pd.DataFrame) -> pd.DataFrame:
     result = trials.iloc[first].copy()
     for name in ("activation", "raw", "baseline", "time"):
         result[name] = weighted_mean(trials[name].to_numpy(dtype=np.float64)).astype(np.float32)
+    centres = np.bincount(series, weights=trials["time"].to_numpy(dtype=np.float64), minlength=count)
+    middle = (centres / np.bincount(series, minlength=count)).astype(np.float32)
+    result["time"] = result["time"].fillna(pd.Series(middle, index=result.index))
     used_frames = np.bincount(series, weights=np.where(use, frames, 0.0), minlength=count)
     tracked = np.bincount(series, weights=weight, minlength=count)
     peak = np.full(count, -np.inf)
@@ -145,7 +182,7 @@ def mean_over_bins(trials: pd.DataFrame) -> pd.DataFrame:
         np.float32
     )
     result["excluded"] = pd.Series(
-        np.where(any_kept, "", trials["excluded"].to_numpy(dtype=object)[first]),
+        np.where(any_kept, "", result["excluded"].to_numpy(dtype=object)),
         index=result.index,
         dtype="str",
     )
@@ -164,45 +201,67 @@ def contrast(trials: pd.DataFrame, weights: Mapping[str, Mapping[str, float]]) -
     Returns
     -------
     A Trials table with the contrasts in `blend_shape`. `peak` is missing (a peak of a difference is not the
-    difference of the peaks); a row is excluded where any of its shapes is; `valid` is the smallest of them.
+    difference of the peaks); a row is excluded where any of its shapes is; `valid` is the smallest of them. Bins
+    in which one of the shapes was not recorded have no row.
+
+    Raises
+    ------
+    TrialsError
+        For an unknown shape, a weight that is no number, a name that a shape has, rows that occur twice.
     """
-    present = [str(name) for name in trials["blend_shape"].cat.categories]
-    tables = []
-    keys = [name for name in TRIAL_KEY if name != "blend_shape"]
+    present = [str(name) for name in trials["blend_shape"].cat.remove_unused_categories().cat.categories]
+    if not weights:
+        raise TrialsError("contrasts: expected at least one, found none.")
     for name, combination in weights.items():
-        if not combination:
-            raise TrialsError(f"contrast {name!r}: expected at least one shape with a weight, found none.")
-        for shape in combination:
-            if shape not in present:
-                raise TrialsError(
-                    f"contrast {name!r}: expected shapes of the table, found {shape!r}{nearest(shape, present)}."
-                )
-        tables.append(_one_contrast(trials, name, combination, keys))
+        _check_contrast(name, combination, present)
+    keys = [name for name in TRIAL_KEY if name != "blend_shape"]
+    tables = [_one_contrast(trials, name, combination, keys) for name, combination in weights.items()]
     result = pd.concat(tables, ignore_index=True)
     return result.assign(blend_shape=pd.Categorical(result["blend_shape"], categories=list(weights)))
+
+
+def _check_contrast(name: str, combination: Mapping[str, float], present: list[str]) -> None:
+    if not combination:
+        raise TrialsError(f"contrast {name!r}: expected at least one shape with a weight, found none.")
+    if name in present:
+        raise TrialsError(f"contrast {name!r}: expected a name that no shape has: choose another.")
+    for shape, weight in combination.items():
+        if shape not in present:
+            raise TrialsError(
+                f"contrast {name!r}: expected shapes of the table, found {shape!r}{nearest(shape, present)}."
+            )
+        if not np.isfinite(weight):
+            raise TrialsError(f"contrast {name!r}: expected a finite weight of {shape}, found {weight}.")
 
 
 def _one_contrast(
     trials: pd.DataFrame, name: str, combination: Mapping[str, float], keys: list[str]
 ) -> pd.DataFrame:
-    parts = [trials[trials["blend_shape"] == shape].set_index(keys) for shape in combination]
+    parts = [_rows_of(trials, shape, keys) for shape in combination]
     index = parts[0].index
     for part in parts[1:]:
         index = index.intersection(part.index, sort=False)
     parts = [part.loc[index] for part in parts]
-    result = parts[0].copy()
+    result = parts[0].assign(blend_shape=name, peak=np.float32("nan"))
+    weights = np.array(list(combination.values()), dtype=np.float64)
     for measure in ("activation", "raw", "baseline"):
-        values = sum(
-            weight * part[measure].astype("float64")
-            for weight, part in zip(combination.values(), parts, strict=True)
-        )
-        result[measure] = np.asarray(values, dtype=np.float32)
-    result["peak"] = np.float32("nan")
-    result["valid"] = np.min([part["valid"].to_numpy() for part in parts], axis=0)
-    result["n_frames"] = np.min([part["n_frames"].to_numpy() for part in parts], axis=0)
+        values = np.stack([part[measure].to_numpy(dtype=np.float64) for part in parts])
+        result[measure] = (weights @ values).astype(np.float32)
+    for measure in ("valid", "n_frames"):
+        result[measure] = np.min([part[measure].to_numpy() for part in parts], axis=0)
     excluded = parts[0]["excluded"]
     for part in parts[1:]:
         excluded = excluded.where(excluded != "", part["excluded"])
     result["excluded"] = excluded.astype("str")
-    result["blend_shape"] = name
     return result.reset_index()[list(trials.columns)]
+
+
+def _rows_of(trials: pd.DataFrame, shape: str, keys: list[str]) -> pd.DataFrame:
+    rows = trials[trials["blend_shape"] == shape].set_index(keys)
+    twice = rows.index.duplicated()
+    if twice.any():
+        found = dict(zip(keys, rows.index[twice][0], strict=True))
+        raise TrialsError(
+            f"trials: expected each {', '.join(keys)} of {shape} once, found two rows of {found}."
+        )
+    return rows

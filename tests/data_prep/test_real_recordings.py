@@ -54,7 +54,7 @@ def raw_csv(path):
 
 def raw_packets(path):
     """(times, names, values) of a .gesichter file, without the package."""
-    order = (
+    text = (
         "eyeBlinkLeft eyeLookDownLeft eyeLookInLeft eyeLookOutLeft eyeLookUpLeft eyeSquintLeft eyeWideLeft "
         "eyeBlinkRight eyeLookDownRight eyeLookInRight eyeLookOutRight eyeLookUpRight eyeSquintRight eyeWideRight "
         "jawForward jawLeft jawRight jawOpen mouthClose mouthFunnel mouthPucker mouthLeft mouthRight mouthSmileLeft "
@@ -63,7 +63,8 @@ def raw_packets(path):
         "mouthPressRight mouthLowerDownLeft mouthLowerDownRight mouthUpperUpLeft mouthUpperUpRight browDownLeft "
         "browDownRight browInnerUp browOuterUpLeft browOuterUpRight cheekPuff cheekSquintLeft cheekSquintRight "
         "noseSneerLeft noseSneerRight tongueOut"
-    ).split()
+    )
+    order = text.split()
     data = gzip.decompress(path.read_bytes())
     (count,) = struct.unpack_from(">I", data, 1)
     at, times, rows = 5, [], []

@@ -32,18 +32,22 @@ def test_stretches_are_what_a_loop_gives(seed, frames, untracked):
     values[0, rng.random(frames) < 0.2] = np.nan
     start = rng.uniform(-1, time[-1] + 1, 7)  # overlapping, unordered, before and after the recording
     stop = start + rng.choice([0.0, 0.01, 0.1, 3.0], 7)
-    found = stretches(Frames(time, values), start, stop, spread=True)
+    frames = Frames.of(time, values)
+    found = stretches(frames, start, stop, extra="peak")
+    spread = stretches(frames, start, stop, extra="sd")
     mean, sd, peak, tracked = by_loop(time, values, start, stop)
     np.testing.assert_allclose(found.mean, mean, atol=1e-12)
-    np.testing.assert_allclose(found.sd, sd, atol=1e-7)
-    np.testing.assert_array_equal(found.peak, peak.astype(np.float32))
+    np.testing.assert_allclose(spread.extra, sd, atol=1e-7)
+    np.testing.assert_array_equal(found.extra, peak.astype(np.float32))
     np.testing.assert_array_equal(found.tracked, tracked)
 
 
 def test_a_frame_at_an_edge_belongs_to_the_stretch_that_begins_there():
     time = np.arange(6) / 2
     values = np.arange(6, dtype=np.float32)[None]
-    found = stretches(Frames(time, values), np.array([0.0, 1.0 + 1e-9]), np.array([1.0, 2.0 - 1e-9]))
+    found = stretches(
+        Frames.of(time, values), np.array([0.0, 1 + 1e-9]), np.array([1.0, 2 - 1e-9]), extra="peak"
+    )
     assert found.mean.ravel().tolist() == [0.5, 2.5]
     assert found.tracked.ravel().tolist() == [2, 2]
 
