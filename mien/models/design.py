@@ -1,0 +1,227 @@
+"""Design matrices: from a checked formula and coded columns to X, and Z and codes of every group term.
+
+formulae evaluates the coefficients' side of the formula and the effects' side of every `(effects | group)`, with
+nothing in reach but its own transforms and log, exp, sqrt; groups are plain columns and are coded here. Names are
+those of the posterior: `valence:medium`, `condition[a]`, `valence|participant`.
+"""
+
+import re
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from formulae import design_matrices
+
+from mien.models.coding import Coded, code_columns, with_coded_columns
+from mien.study.errors import SpecError
+from mien.study.formula import Formula, GroupTerm
+
+__all__ = ["Block", "Design", "build_design", "bambi_parts"]
+
+FUNCTIONS = {"log": np.log, "exp": np.exp, "sqrt": np.sqrt}
+MAX_TERMS = 12
+
+
+class Block(NamedTuple):
+    """The effects of one group term that are correlated with each other (one effect when `||`).
+
+    factor : name of the group, "participant" or "participant:session".
+    terms : names of the effects, "1" for the intercept.
+    columns : (row, term); codes : (row,) level of each row; levels : labels.
+    """
+
+    factor: str
+    terms: tuple[str, ...]
+    columns: np.ndarray
+    codes: np.ndarray
+    levels: tuple[str, ...]
+
+
+class Design(NamedTuple):
+    """What the right side of a formula comes to on some rows.
+
+    coefficients : names of the columns of X (row, coefficient).
+    blocks : group effects.
+    coding : category → its levels, in order.
+    """
+
+    coefficients: tuple[str, ...]
+    columns: np.ndarray
+    blocks: tuple[Block, ...]
+    coding: Mapping[str, tuple[str, ...]]
+
+    def rows(self, keep: np.ndarray) -> "Design":
+        """The same design on some of its rows; levels stay."""
+        blocks = tuple(
+            block._replace(columns=block.columns[keep], codes=block.codes[keep]) for block in self.blocks
+        )
+        return self._replace(columns=self.columns[keep], blocks=blocks)
+
+
+class _Plain(NamedTuple):
+    """The formula and data as formulae gets them: numbers only, identifiers only."""
+
+    frame: pd.DataFrame
+    coded: Mapping[str, Coded]
+    safe: Mapping[str, str]
+
+    def text(self, text: str) -> str:
+        return with_coded_columns(text, self.coded, self.safe)
+
+    def name(self, label: str) -> str:
+        """A label of formulae with the posterior's names."""
+        for name, identifier in self.safe.items():
+            label = re.sub(rf"\b{identifier}\b", name, label) if identifier != name else label
+        return label
+
+
+def _plain(data: pd.DataFrame, formula: Formula) -> _Plain:
+    names = _effect_columns(formula)
+    coded = code_columns(data, names)
+    safe, columns = {}, {}
+    for name in names:
+        if name not in coded:
+            columns[name] = data[name].to_numpy(dtype=np.float64)
+            continue
+        for place, (new, values) in enumerate(coded[name].columns.items()):
+            safe[new] = new if new.isidentifier() else f"{name}_level_{place}"
+            if safe[new] in columns or (safe[new] != name and safe[new] in data.columns):
+                raise SpecError(f"data: expected no column {safe[new]!r} beside {name!r}: rename it.")
+            columns[safe[new]] = values
+    return _Plain(pd.DataFrame(columns, index=range(len(data))), coded, safe)
+
+
+def _effect_columns(formula: Formula) -> list[str]:
+    """Columns that the formula uses as numbers or categories, groups left out."""
+    text = " ".join([formula.common, *(term.effects for term in formula.groups)])
+    words = set(re.findall(r"[^\W\d]\w*", text))
+    return [name for name in formula.columns if name in words and name != formula.response]
+
+
+def _matrix(text: str, plain: _Plain) -> tuple[list[str], np.ndarray]:
+    """Labels and columns of one side, in the posterior's names."""
+    rows, frame = len(plain.frame), plain.frame
+    if text.strip() == "1":
+        return ["Intercept"], np.ones((rows, 1))
+    if text.strip() == "0":
+        return [], np.zeros((rows, 0))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=pd.errors.Pandas4Warning)
+        try:
+            common = design_matrices(plain.text(text), frame, extra_namespace=dict(FUNCTIONS)).common
+        except Exception as problem:  # formulae raises what it likes
+            raise SpecError(
+                f"formula part {text!r}: expected terms that formulae can evaluate, found: {problem}."
+            ) from None
+    labels = [plain.name(label) for term in common.terms.values() for label in term.labels]
+    matrix = np.asarray(common.design_matrix, dtype=np.float64)
+    if not np.isfinite(matrix).all():
+        column = int(np.flatnonzero(~np.isfinite(matrix).all(axis=0))[0])
+        raise SpecError(
+            f"formula: expected finite numbers in {labels[column]!r}, found a missing or infinite one: "
+            "check the transform (a log of 0?)."
+        )
+    return labels, matrix
+
+
+def _codes(data: pd.DataFrame, group: str) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Level of every row and the labels of the levels in use; `a:b` has the combinations that occur."""
+    names = [name.strip() for name in group.split(":")]
+    labels = data[names[0]].astype("str")
+    for name in names[1:]:
+        labels = labels + ":" + data[name].astype("str")
+    codes, levels = pd.factorize(labels, sort=True)
+    return codes.astype(np.int64), tuple(str(level) for level in levels)
+
+
+def _expanded(term: GroupTerm) -> list[GroupTerm]:
+    """`a/b` = `a` and `a:b`."""
+    if "/" not in term.group:
+        return [term._replace(group=term.group.replace(" ", ""))]
+    parts = [part.strip() for part in term.group.split("/")]
+    return [term._replace(group=":".join(parts[: place + 1])) for place in range(len(parts))]
+
+
+def _blocks(term: GroupTerm, data: pd.DataFrame, plain: _Plain) -> list[Block]:
+    labels, columns = _matrix(term.effects, plain)
+    terms = tuple("1" if label == "Intercept" else label for label in labels)
+    codes, levels = _codes(data, term.group)
+    if len(levels) < 2:
+        raise SpecError(
+            f"formula: expected at least two levels of the group {term.group!r}, found {', '.join(levels)}."
+        )
+    if not terms:
+        raise SpecError(f"formula: expected effects in ({term.effects} | {term.group}), found none.")
+    if term.correlated:
+        return [Block(term.group, terms, columns, codes, levels)]
+    return [
+        Block(term.group, (name,), columns[:, [place]], codes, levels) for place, name in enumerate(terms)
+    ]
+
+
+def build_design(formula: Formula, data: pd.DataFrame) -> Design:
+    """Evaluate a checked formula on complete rows.
+
+    Raises
+    ------
+    SpecError
+        For a category or group with one level, effects named twice, columns that repeat each other, or a
+        transform that fails.
+    """
+    plain = _plain(data, formula)
+    coefficients, columns = _matrix(formula.common, plain)
+    blocks = [
+        block
+        for term in formula.groups
+        for single in _expanded(term)
+        for block in _blocks(single, data, plain)
+    ]
+    names = [f"{term}|{block.factor}" for block in blocks for term in block.terms]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise SpecError(f"formula: expected each group effect once, found {twice[0]!r} twice.")
+    if len(names) > MAX_TERMS:
+        raise SpecError(
+            f"formula: expected at most {MAX_TERMS} group standard deviations, found {len(names)}: simplify it."
+        )
+    if len(coefficients) != len(set(coefficients)) or (
+        len(coefficients) and np.linalg.matrix_rank(columns) < len(coefficients)
+    ):
+        raise SpecError(
+            f"formula: expected columns that do not repeat each other, found that {', '.join(coefficients)} do "
+            f"on {len(data)} rows: leave a term out."
+        )
+    coding = {name: coded.levels for name, coded in plain.coded.items()}
+    return Design(tuple(coefficients), columns, tuple(blocks), coding)
+
+
+def bambi_parts(formula: Formula, data: pd.DataFrame) -> tuple[str, pd.DataFrame, Mapping[str, str]]:
+    """The right side with coded columns, the frame that it needs, and identifier → the posterior's name."""
+    plain = _plain(data, formula)
+    terms: Sequence[str] = [plain.text(formula.common)]
+    for term in formula.groups:
+        for single in _expanded(term):
+            terms = [*terms, *_bambi_group(single, plain)]
+    frame = plain.frame.copy()
+    for term in formula.groups:
+        for name in re.findall(r"[^\W\d]\w*", term.group):
+            frame[name] = pd.Categorical(data[name].astype("str"))
+    return " + ".join(terms), frame, {identifier: name for name, identifier in plain.safe.items()}
+
+
+def _bambi_group(term: GroupTerm, plain: _Plain) -> list[str]:
+    labels, _ = _matrix(term.effects, plain)
+    if term.correlated and len(labels) > 1:
+        raise SpecError(
+            f"to_bambi: expected uncorrelated group effects, found ({term.effects} | {term.group}): Bambi has no "
+            f"correlated ones; write ({term.effects} || {term.group})."
+        )
+    back = {name: identifier for name, identifier in plain.safe.items()}
+    terms = []
+    for label in labels:
+        for name, identifier in back.items():
+            label = label.replace(name, identifier)
+        terms.append(f"(1|{term.group})" if label == "Intercept" else f"(0 + {label}|{term.group})")
+    return terms
