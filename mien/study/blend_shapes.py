@@ -31,7 +31,7 @@ class BlendShape(NamedTuple):
 
 
 def _read_table() -> Mapping[str, BlendShape]:
-    text = resources.files(__package__).joinpath("blend_shapes.csv").read_text(encoding="utf-8")
+    text = resources.files("mien.study").joinpath("blend_shapes.csv").read_text(encoding="utf-8")
     rows = csv.DictReader(text.splitlines())
     shapes = [BlendShape(**{**row, "action_units": tuple(row["action_units"].split())}) for row in rows]
     return MappingProxyType({shape.name: shape for shape in shapes})
@@ -68,6 +68,7 @@ def region(name: str) -> str:
 
 
 _BY_LOWER_CASE = {name.lower(): name for name in NAMES}
+_SUFFIXES = {"_l": "left", "_r": "right"}
 
 
 def canonical_names(names: list[str]) -> dict[str, str]:
@@ -79,9 +80,10 @@ def canonical_names(names: list[str]) -> dict[str, str]:
     """
     found: dict[str, str] = {}
     for name in names:
-        plain = name.strip()
-        if plain[-2:] in ("_L", "_R"):
-            plain = plain[:-2] + {"_L": "Left", "_R": "Right"}[plain[-2:]]
-        if plain.replace("_", "").lower() in _BY_LOWER_CASE:
-            found[name] = _BY_LOWER_CASE[plain.replace("_", "").lower()]
+        plain = name.strip().lower()
+        if plain[-2:] in _SUFFIXES:
+            plain = plain[:-2] + _SUFFIXES[plain[-2:]]
+        shape = _BY_LOWER_CASE.get(plain.replace("_", ""))
+        if shape:
+            found[name] = shape
     return found

@@ -6,6 +6,7 @@
 """
 
 import json
+import math
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,8 +15,7 @@ import pandas as pd
 
 from mien.study.errors import StudyError
 from mien.study.files import write_whole
-from mien.study.participants import numbers_where_possible
-from mien.study.tables import cell, nearest, read_table, read_text, write_table
+from mien.study.tables import cell, nearest, numbers_where_possible, read_json, read_table, write_table
 from mien.study.trials import RESERVED
 
 __all__ = ["Events", "read_events", "validate_events", "write_events"]
@@ -43,22 +43,14 @@ def read_events(path: Path) -> Events:
             f"{path}: expected the events of this recording, found none: give them to `mien import`."
         )
     table = read_table(path, required=EVENT_COLUMNS, numeric=("onset", "duration", "onset_stimulus"))
-    table = numbers_where_possible(table, keep=("stimulus_id", "trial_type"))
+    table = numbers_where_possible(table, keep=("stimulus_id", "trial_type"), where=path)
     sidecar = path.with_suffix(".json")
-    alignment = _read_json(sidecar).get(ALIGNMENT) if sidecar.exists() else None
-    return Events(validate_events(table, where=str(path)), alignment, path)
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(read_text(path))
-    except json.JSONDecodeError as reason:
+    alignment = read_json(sidecar).get(ALIGNMENT) if sidecar.exists() else None
+    if not isinstance(alignment, dict | None):
         raise StudyError(
-            f"{path}, line {reason.lineno}: expected JSON, but {reason.msg}: correct it."
-        ) from None
-    if not isinstance(content, dict):
-        raise StudyError(f"{path}: expected a JSON object, found {type(content).__name__}: correct it.")
-    return content
+            f"{sidecar}: expected {ALIGNMENT} to be a JSON object, found {alignment!r}: run `mien align` again."
+        )
+    return Events(validate_events(table, where=str(path)), alignment or None, path)
 
 
 def validate_events(table: pd.DataFrame, *, where: str = "events") -> pd.DataFrame:
@@ -78,12 +70,17 @@ def validate_events(table: pd.DataFrame, *, where: str = "events") -> pd.DataFra
         raise StudyError(
             f"{where}: expected one row a presented stimulus, found only the header: fill it in."
         )
+    for name in ("onset", "duration"):
+        if not pd.api.types.is_numeric_dtype(table[name]):
+            raise StudyError(
+                f"{where}, column {name}: expected numbers (s), found {table[name].dtype}: convert it."
+            )
     for row, (onset, duration) in enumerate(zip(table["onset"], table["duration"], strict=True)):
         if not np.isfinite(onset):
             raise StudyError(
                 f"{cell(where, row, 'onset')}: expected seconds, found {onset}: correct the cell."
             )
-        if duration < 0:
+        if duration < 0 or np.isinf(duration):
             raise StudyError(
                 f"{cell(where, row, 'duration')}: expected 0 s or more, found {duration}: correct the cell."
             )
@@ -113,17 +110,32 @@ def unknown_stimuli(table: pd.DataFrame, stimuli: pd.DataFrame, *, where: str = 
 
 
 def write_events(table: pd.DataFrame, path: Path, alignment: dict[str, Any] | None) -> None:
-    """Write the table and its json; `alignment` None writes unaligned events."""
+    """Write the table and its json; `alignment` None writes unaligned events.
+
+    What the json said before about other columns stays. The file that makes the events count as aligned is written
+    last, so that a stop in between never makes unaligned events look aligned.
+    """
+    sidecar = path.with_suffix(".json")
+    before = read_json(sidecar) if sidecar.exists() else {}
+    content = {**before, **_descriptions(table, before, aligned=bool(alignment))}
+    content.pop(ALIGNMENT, None)
+    if alignment:
+        content[ALIGNMENT] = {name: _finite(value) for name, value in alignment.items()}
+        write_table(table, path)
+    write_whole(sidecar, json.dumps(content, indent=2, allow_nan=False) + "\n")
+    if not alignment:
+        write_table(table, path)
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no NaN: an unknown number is null."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _descriptions(table: pd.DataFrame, before: dict[str, Any], *, aligned: bool) -> dict[str, Any]:
+    clock = "on the recording's clock" if aligned else "on the stimulus computer's clock: not aligned yet"
     descriptions: dict[str, Any] = {
-        "onset": {
-            "Description": "onset of the stimulus, "
-            + (
-                "on the recording's clock"
-                if alignment
-                else "on the stimulus computer's clock: not aligned yet"
-            ),
-            "Units": "s",
-        },
+        "onset": {"Description": f"onset of the stimulus, {clock}", "Units": "s"},
         "duration": {"Description": "how long the stimulus was shown", "Units": "s"},
         "stimulus_id": {"Description": "identifier of the stimulus, see stimuli/stimuli.tsv"},
     }
@@ -132,10 +144,8 @@ def write_events(table: pd.DataFrame, path: Path, alignment: dict[str, Any] | No
             "Description": "onset on the stimulus computer's clock, as it was recorded",
             "Units": "s",
         }
-    for name in table.columns:
-        if name not in OWN_COLUMNS:
-            kind = "rating" if str(name).startswith("rating") else "condition or response"
-            descriptions[str(name)] = {"Description": f"{kind} of the trial"}
-    content = {**descriptions, **({ALIGNMENT: alignment} if alignment else {})}
-    write_whole(path.with_suffix(".json"), json.dumps(content, indent=2) + "\n")
-    write_table(table, path)
+    for name in map(str, table.columns):
+        if name not in OWN_COLUMNS and name not in before:
+            kind = "rating" if name.startswith("rating") else "condition or response"
+            descriptions[name] = {"Description": f"{kind} of the trial"}
+    return descriptions

@@ -13,14 +13,17 @@ __all__ = ["sha256_of", "whole_file", "whole_folder", "write_whole"]
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; it becomes `path` when the block ends without an error."""
+    """Yield a temporary path beside `path`; it becomes `path` when the block ends without an error.
+
+    A file that is replaced hands its permissions on.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent)
     os.close(handle)
     temporary = Path(name)
     try:
         yield temporary
-        temporary.chmod(0o666 & ~_umask())
+        temporary.chmod(path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~_umask())
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -46,13 +49,17 @@ def whole_folder(path: Path) -> Iterator[Path]:
     temporary.chmod(0o777 & ~_umask())
     try:
         yield temporary
-        if path.exists():
-            old = temporary.with_suffix(".old")
-            os.replace(path, old)
+        if not path.exists():
             os.replace(temporary, path)
-            shutil.rmtree(old)
-        else:
+            return
+        old = temporary.with_suffix(".old")
+        os.replace(path, old)
+        try:
             os.replace(temporary, path)
+        except OSError:
+            os.replace(old, path)
+            raise
+        shutil.rmtree(old)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

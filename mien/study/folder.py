@@ -5,6 +5,7 @@ those of Motion-BIDS; derivatives are below derivatives/mien.
 """
 
 import json
+import re
 import tomllib
 from collections.abc import Mapping
 from functools import cached_property
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from mien.study.errors import StudyError
 from mien.study.files import write_whole
-from mien.study.labels import RecordingId, check_label, entities, stem_of
+from mien.study.labels import RecordingId, check_label, entities, in_order, stem_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,6 +26,8 @@ __all__ = ["BIDS_VERSION", "Study"]
 
 BIDS_VERSION = "1.10.0"
 DESCRIPTION = "dataset_description.json"
+# What may lie in a folder that becomes a study.
+OWN_FILES = frozenset({"participants.tsv", "participants.json", "stimuli", "README.md", "mien.toml"})
 
 
 class Study:
@@ -43,13 +46,8 @@ class Study:
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
         if not (self.path / DESCRIPTION).is_file():
-            found = (
-                "a folder without one"
-                if self.path.is_dir()
-                else "nothing"
-                if not self.path.exists()
-                else "a file"
-            )
+            kind = "a folder without one" if self.path.is_dir() else "a file"
+            found = kind if self.path.exists() else "nothing"
             raise StudyError(
                 f"{self.path}: expected a study folder with {DESCRIPTION}, found {found}: make a study with "
                 f"`mien new {self.path}` or `mien import … --study {self.path}`."
@@ -62,19 +60,12 @@ class Study:
         if folder.exists() and not folder.is_dir():
             raise StudyError(f"{folder}: expected a folder or nothing, found a file: choose another name.")
         if not (folder / DESCRIPTION).exists():
-            strange = (
-                [] if not folder.exists() else [item.name for item in folder.iterdir() if item.name[0] != "."]
-            )
-            if strange and not set(strange) <= {
-                "participants.tsv",
-                "participants.json",
-                "stimuli",
-                "README.md",
-                "mien.toml",
-            }:
+            names = {item.name for item in folder.iterdir()} if folder.exists() else set()
+            strange = sorted(name for name in names - OWN_FILES if not name.startswith("."))
+            if strange:
                 raise StudyError(
                     f"{folder}: expected a study folder, an empty folder or nothing, found a folder with "
-                    f"{', '.join(sorted(strange)[:3])}: choose another one."
+                    f"{', '.join(strange[:3])}: choose another one."
                 )
         name = name or folder.resolve().name
         for relative, content in _frame(name).items():
@@ -88,11 +79,9 @@ class Study:
     @property
     def name(self) -> str:
         """The study's name, as dataset_description.json gives it."""
-        try:
-            content = json.loads((self.path / DESCRIPTION).read_text(encoding="utf-8"))
-        except (ValueError, OSError) as reason:
-            raise StudyError(f"{self.path / DESCRIPTION}: expected JSON, but {reason}: correct it.") from None
-        return str(content.get("Name", self.path.name)) if isinstance(content, dict) else self.path.name
+        from mien.study.tables import read_json
+
+        return str(read_json(self.path / DESCRIPTION).get("Name", self.path.resolve().name))
 
     @property
     def derivatives(self) -> Path:
@@ -119,9 +108,11 @@ class Study:
         path = self.path / "mien.toml"
         if not path.exists():
             return {}
+        from mien.study.tables import read_text
+
         try:
-            return tomllib.loads(path.read_text(encoding="utf-8-sig"))
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as reason:
+            return tomllib.loads(read_text(path))
+        except (ValueError, RecursionError) as reason:
             raise StudyError(f"{path}: expected TOML, but {reason}: correct it.") from None
 
     @cached_property
@@ -135,12 +126,19 @@ class Study:
                 raise StudyError(
                     f"{path}: expected a name such as sub-01_task-met_tracksys-arkit_motion.tsv: rename the file."
                 )
-            if parsed[0] in found:
+            recording_id, session, _ = parsed
+            folder = stem_of(recording_id, session=session, run=False).split("_task-", maxsplit=1)[0]
+            if "_".join(path.relative_to(self.path).parts[:-2]) != folder:
+                place = folder.replace("_", "/") + "/motion"
                 raise StudyError(
-                    f"{path}: expected one recording of {parsed[0]}, found also {found[parsed[0]].name}: "
+                    f"{path}: expected the file in {place}, as its name says: move or rename it."
+                )
+            if recording_id in found:
+                raise StudyError(
+                    f"{path}: expected one recording of {recording_id}, found also {found[recording_id].name}: "
                     "rename one run."
                 )
-            found[parsed[0]] = path
+            found[recording_id] = path
         return found
 
     def refresh(self) -> None:
@@ -150,7 +148,7 @@ class Study:
 
     def recordings(self) -> list[RecordingId]:
         """Every recording, in the order of participant, session, task and run."""
-        return sorted(self._index)
+        return sorted(self._index, key=in_order)
 
     def motion_path(self, recording_id: RecordingId) -> Path:
         """The motion.tsv of a recording."""
@@ -170,8 +168,7 @@ class Study:
     def events_path(self, recording_id: RecordingId) -> Path:
         """Where the recording's events are, or belong: in motion/, else in beh/ where they exist there."""
         motion = self.motion_path(recording_id)
-        _, session, run = entities(motion)  # pyright: ignore[reportGeneralTypeIssues]
-        name = stem_of(recording_id, session=session, run=run) + "_events.tsv"
+        name = re.sub(r"_tracksys-[A-Za-z0-9]+", "", motion.name.removesuffix("_motion.tsv")) + "_events.tsv"
         beside, elsewhere = motion.with_name(name), motion.parent.parent / "beh" / name
         return elsewhere if elsewhere.exists() and not beside.exists() else beside
 
@@ -187,15 +184,6 @@ class Study:
         folder = folder / f"ses-{recording_id.session}" if session else folder
         return folder / "motion" / stem_of(recording_id, session=session, run=run, tracker=tracker)
 
-    def free_run(self, participant: str, session: str, task: str) -> int:
-        """The number of the next run that no recording has."""
-        taken = {
-            int(found.run)
-            for found in self._index
-            if found[:3] == (participant, session, task) and found.run.isdigit()
-        }
-        return next(number for number in range(1, len(taken) + 2) if number not in taken)
-
     def add_participant(self, participant: str) -> bool:
         """Add a row with n/a to participants.tsv; False when the person has one."""
         import pandas as pd
@@ -206,7 +194,7 @@ class Study:
         label = f"sub-{check_label(participant, 'participant')}"
         path = self.path / "participants.tsv"
         table = read_table(path, required=("participant_id",)) if path.exists() else new_participants()
-        if label in set(table["participant_id"]):
+        if label in {f"sub-{str(known).removeprefix('sub-')}" for known in table["participant_id"]}:
             return False
         row = pd.DataFrame({name: pd.Series([None], dtype="str") for name in table.columns})
         row["participant_id"] = pd.Series([label], dtype="str")

@@ -10,12 +10,12 @@ from typing import NamedTuple
 
 from mien.study.errors import StudyError
 
-__all__ = ["RecordingId", "check_label", "entities", "stem_of"]
+__all__ = ["RecordingId", "check_label", "entities", "in_order", "stem_of"]
 
-_LABEL = re.compile(r"^[A-Za-z0-9]+$")
+_LABEL = re.compile(r"[A-Za-z0-9]+")
 _STEM = re.compile(
-    r"^sub-(?P<participant>[A-Za-z0-9]+)(?:_ses-(?P<session>[A-Za-z0-9]+))?_task-(?P<task>[A-Za-z0-9]+)"
-    r"(?:_tracksys-(?P<tracker>[A-Za-z0-9]+))?(?:_run-(?P<run>[A-Za-z0-9]+))?(?:_[A-Za-z]+)?$"
+    r"sub-(?P<participant>[A-Za-z0-9]+)(?:_ses-(?P<session>[A-Za-z0-9]+))?_task-(?P<task>[A-Za-z0-9]+)"
+    r"(?:_tracksys-(?P<tracker>[A-Za-z0-9]+))?(?:_run-(?P<run>[A-Za-z0-9]+))?(?:_[A-Za-z]+)?"
 )
 
 
@@ -41,11 +41,16 @@ def check_label(value: str, what: str) -> str:
     """
     prefix = {"participant": "sub-", "session": "ses-", "task": "task-", "run": "run-"}.get(what, "")
     label = str(value).strip().removeprefix(prefix)
-    if not _LABEL.match(label):
+    if not _LABEL.fullmatch(label):
         plain = re.sub(r"[^A-Za-z0-9]", "", label)
         remedy = f"use {plain}" if plain else "name it with letters and digits"
         raise StudyError(f"{what}: expected letters and digits only, found {label!r}: {remedy}.")
     return label
+
+
+def in_order(recording_id: RecordingId) -> tuple[tuple[int, str], ...]:
+    """Sort key: by participant, session, task and run, numbers by size (run 2 before run 10)."""
+    return tuple((int(label) if label.isdecimal() else -1, label) for label in recording_id)
 
 
 def stem_of(recording_id: RecordingId, *, session: bool, run: bool, tracker: str = "") -> str:
@@ -60,7 +65,7 @@ def stem_of(recording_id: RecordingId, *, session: bool, run: bool, tracker: str
 
 def entities(path: Path) -> tuple[RecordingId, bool, bool] | None:
     """(id, has a session, has a run) of a BIDS file name; None where it is none."""
-    found = _STEM.match(path.name.split(".", maxsplit=1)[0])
+    found = _STEM.fullmatch(path.name.split(".", maxsplit=1)[0])
     if not found:
         return None
     session, run = found["session"], found["run"]

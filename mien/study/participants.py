@@ -6,7 +6,7 @@ import pandas as pd
 
 from mien.study.errors import StudyError
 from mien.study.labels import check_label
-from mien.study.tables import cell, line_of, read_table
+from mien.study.tables import cell, line_of, numbers_where_possible, read_table
 
 __all__ = ["PARTICIPANTS_JSON", "new_participants", "read_participants"]
 
@@ -54,15 +54,4 @@ def read_participants(path: Path) -> pd.DataFrame:
             )
         seen[label] = row
     table["participant_id"] = pd.Series([f"sub-{label}" for label in seen], dtype="str")
-    return numbers_where_possible(table, keep=("participant_id", "sex", "group"))
-
-
-def numbers_where_possible(table: pd.DataFrame, *, keep: tuple[str, ...] = ()) -> pd.DataFrame:
-    """Text columns whose every known cell is a number, as float64; the columns in `keep` stay text."""
-    for name in table.columns:
-        if name in keep or pd.api.types.is_numeric_dtype(table[name]):
-            continue
-        numbers = pd.to_numeric(table[name], errors="coerce")
-        if numbers.notna().sum() == table[name].notna().sum() and table[name].notna().any():
-            table[name] = numbers.astype("float64")
-    return table
+    return numbers_where_possible(table, keep=("participant_id", "sex", "group"), where=path)

@@ -81,15 +81,18 @@ def make_recording(  # noqa: PLR0913  (a constructor of named parts)
     import xarray as xr
 
     time = np.asarray(time, dtype=np.float64)
-    if time.ndim != 1 or not len(time):
-        raise RecordingError(
-            f"{where}: expected at least one frame, found none: record again or name another file."
-        )
+    _check_time(time, where)
     shapes = list(blend_shape)
     _check_names(shapes, where)
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite and is refused below
+        activation = np.asarray(activation, dtype=np.float32)
+        head = head if head is None else np.asarray(head, dtype=np.float32)
+    _check_sizes(activation, (len(time), len(shapes)), "activation", where)
+    if head is not None:
+        _check_sizes(head, (len(time), len(HEAD_AXES)), "head", where)
     columns = [shapes.index(name) for name in NAMES if name in shapes]
     dataset = xr.Dataset(
-        {"activation": (("time", "blend_shape"), np.asarray(activation, dtype=np.float32)[:, columns])},
+        {"activation": (("time", "blend_shape"), activation[:, columns])},
         coords={"time": time - time[0], "blend_shape": [shapes[column] for column in columns]},
         attrs={
             "format": format,
@@ -101,9 +104,43 @@ def make_recording(  # noqa: PLR0913  (a constructor of named parts)
         },
     )
     if head is not None:
-        dataset["head"] = (("time", "axis"), np.asarray(head, dtype=np.float32))
+        dataset["head"] = (("time", "axis"), head)
         dataset = dataset.assign_coords(axis=list(HEAD_AXES))
     return validate_recording(dataset, where=where)
+
+
+def _check_sizes(values: np.ndarray, expected: tuple[int, int], name: str, where: str) -> None:
+    if values.shape != expected:
+        raise RecordingError(
+            f"{where}: expected {name} of {expected[0]} frames × {expected[1]} columns, found the shape {values.shape}."
+        )
+
+
+def _check_time(time: np.ndarray, where: str) -> None:
+    if time.ndim != 1 or not len(time):
+        raise RecordingError(
+            f"{where}: expected at least one frame, found none: record again or name another file."
+        )
+    if not np.isfinite(time).all():
+        frame = int(np.flatnonzero(~np.isfinite(time))[0])
+        raise RecordingError(
+            f"{where}: expected finite times, found {time[frame]} in frame {frame + 1}: import it again."
+        )
+    back = np.flatnonzero(np.diff(time) <= 0)
+    if len(back):
+        frame = int(back[0]) + 1
+        raise RecordingError(
+            f"{where}: expected times that increase, but frame {frame + 1} comes {time[frame - 1] - time[frame]:.4f} s "
+            "before the one above it: the file is damaged or was edited; use the original."
+        )
+
+
+def _check_finite(values: np.ndarray, names: Sequence[str], where: str) -> None:
+    if np.isinf(values).any():
+        frame, column = np.argwhere(np.isinf(values))[0]
+        raise RecordingError(
+            f"{where}: expected finite numbers, found an infinite {names[column]} in frame {frame + 1}."
+        )
 
 
 def _check_names(shapes: list[str], where: str) -> None:
@@ -131,23 +168,18 @@ def validate_recording(recording: "xr.Dataset", *, where: str = "recording") -> 
         raise RecordingError(
             f"{where}: expected `activation` with dims (time, blend_shape): use make_recording."
         )
-    _check_names([str(name) for name in recording["blend_shape"].values], where)
-    time = recording["time"].values
-    if not np.isfinite(time).all():
-        raise RecordingError(f"{where}: expected finite times, found {time[~np.isfinite(time)][0]}.")
-    back = np.flatnonzero(np.diff(time) <= 0)
-    if len(back):
-        frame = int(back[0]) + 1
+    names = [str(name) for name in recording["blend_shape"].values]
+    _check_names(names, where)
+    _check_time(recording["time"].values, where)
+    if recording["activation"].dtype != np.float32:
         raise RecordingError(
-            f"{where}: expected times that increase, but frame {frame + 1} comes {time[frame - 1] - time[frame]:.4f} s "
-            "before the one above it: the file is damaged or was edited; use the original."
+            f"{where}: expected activation as float32, found {recording['activation'].dtype}: use make_recording."
         )
-    if np.isinf(recording["activation"].values).any():
-        frame, column = np.argwhere(np.isinf(recording["activation"].values))[0]
-        name = recording["blend_shape"].values[column]
-        raise RecordingError(
-            f"{where}: expected finite numbers, found an infinite {name} in frame {frame + 1}."
-        )
+    _check_finite(recording["activation"].values, names, where)
+    if "head" in recording:
+        if recording["head"].dims != ("time", "axis") or tuple(recording["axis"].values) != HEAD_AXES:
+            raise RecordingError(f"{where}: expected `head` with dims (time, axis = {', '.join(HEAD_AXES)}).")
+        _check_finite(recording["head"].values, [f"head {axis}" for axis in HEAD_AXES], where)
     for attribute, allowed in (("tracker", TRACKERS), ("calibrated", CALIBRATION)):
         if recording.attrs.get(attribute) not in allowed:
             raise RecordingError(

@@ -5,8 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from mien.study.errors import StudyError
-from mien.study.participants import numbers_where_possible
-from mien.study.tables import cell, line_of, nearest, read_table
+from mien.study.tables import cell, line_of, nearest, numbers_where_possible, read_table
 from mien.study.trials import MEDIA, VALENCES
 
 __all__ = ["STIMULI_JSON", "STIMULUS_COLUMNS", "read_stimuli"]
@@ -55,7 +54,7 @@ def read_stimuli(path: Path) -> pd.DataFrame:
             raise StudyError(
                 f"{cell(path, row, 'duration')}: expected seconds above 0, found {value}: correct the cell."
             )
-    return numbers_where_possible(table, keep=STIMULUS_COLUMNS)
+    return numbers_where_possible(table, keep=STIMULUS_COLUMNS, where=path)
 
 
 def _check_ids(table: pd.DataFrame, path: Path) -> None:

@@ -241,6 +241,10 @@ def _one_contrast(
     index = parts[0].index
     for part in parts[1:]:
         index = index.intersection(part.index, sort=False)
+    if not len(index):
+        raise TrialsError(
+            f"contrast {name!r}: expected bins with all of its shapes, found none: check the shapes."
+        )
     parts = [part.loc[index] for part in parts]
     result = parts[0].assign(blend_shape=name, peak=np.float32("nan"))
     weights = np.array(list(combination.values()), dtype=np.float64)

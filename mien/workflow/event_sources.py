@@ -15,8 +15,7 @@ import pandas as pd
 
 from mien.study.errors import StudyError
 from mien.study.events import EVENT_COLUMNS, read_events, validate_events
-from mien.study.participants import numbers_where_possible
-from mien.study.tables import cell, nearest, read_table
+from mien.study.tables import cell, nearest, numbers_where_possible, read_table
 
 __all__ = ["read_event_source"]
 
@@ -77,7 +76,7 @@ def _mapped(
     for name, column in further.items():
         events[name] = table.loc[shown, column].to_numpy()
     return validate_events(
-        numbers_where_possible(events, keep=("stimulus_id", "trial_type")), where=str(path)
+        numbers_where_possible(events, keep=("stimulus_id", "trial_type"), where=path), where=str(path)
     )
 
 
