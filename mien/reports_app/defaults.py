@@ -54,7 +54,7 @@ class Decisions:
         SpecError
             For an unknown key or something that is no number.
         """
-        known = {one.name: one.default for one in fields(cls)}
+        known: dict[str, Any] = {one.name: one.default for one in fields(cls)}
         for key, value in given.items():
             if key not in known:
                 raise SpecError(

@@ -22,6 +22,7 @@ from mien.reports_app.figures.bars import exclusion_bars, valid_share_bars
 from mien.reports_app.figures.face_map import face_map_svg
 from mien.reports_app.figures.forest import forest, inner_intervals
 from mien.reports_app.figures.theme import themed, to_svg
+from mien.reports_app.rows import Row, by_size, rows_of
 from mien.study.blend_shapes import BILATERAL_NAMES, NAMES, SET_APART
 
 __all__ = ["EffectPart", "content_security_policy", "study_report"]
@@ -148,16 +149,17 @@ def content_security_policy(style: str) -> str:
 
 
 def _by_effect(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
-    names = [name for name in table["effect"].astype(str).unique() if name != "Intercept"]
+    names = [str(name) for name in dict.fromkeys(table["effect"]) if name != "Intercept"]
     names.sort(key=lambda name: FIRST.index(name) if name in FIRST else len(FIRST))
-    return [(name, table[table["effect"] == name].reset_index(drop=True)) for name in names]
+    return [(name, table.loc[table["effect"] == name].reset_index(drop=True)) for name in names]
 
 
 def _effect_part(
     fit_name: str, effect: str, rows: pd.DataFrame, fit: Any, sides: str, decisions: Decisions
 ) -> EffectPart:
     rows = rows.merge(inner_intervals(fit, effect), on="blend_shape", how="left")
-    counted = rows[~rows["blend_shape"].isin(SET_APART)]
+    every = rows_of(rows)
+    counted = [row for row in every if row["blend_shape"] not in SET_APART]
     units = str(rows["units"].iloc[0])
     title = wording.effect_title(effect)
     answer = wording.answer(counted, decisions=decisions)
@@ -168,11 +170,10 @@ def _effect_part(
         answer=answer,
         told=_told(counted, wording.phrase_of(effect), decisions),
         failed=[
-            wording.effect_sentence(row, decisions=decisions)
-            for row in counted[counted["verdict"] != "passed"].to_dict("records")
+            wording.effect_sentence(row, decisions=decisions) for row in counted if row["verdict"] != "passed"
         ],
         signs=_signs(counted, decisions),
-        face=_drawn(_face(rows, sides, units=f"{title}, {units}", label=f"Face map. {answer}")),
+        face=_drawn(_face(every, sides, units=f"{title}, {units}", label=f"Face map. {answer}")),
         face_label=title,
         forest=_figure(
             forest(rows, units=f"{title}, {units}"),
@@ -184,21 +185,20 @@ def _effect_part(
 
 
 def _told(
-    counted: pd.DataFrame, phrase: wording.Phrase, decisions: Decisions
+    counted: Sequence[Row], phrase: wording.Phrase, decisions: Decisions
 ) -> list[tuple[str, list[tuple[str, str]]]]:
     """The largest effects that can be told, by direction."""
-    told = counted[(counted["p_direction"] >= decisions.signs) & (counted["verdict"] == "passed")]
-    largest = told.loc[told["mean"].abs().sort_values(ascending=False).index]
+    told = [row for row in counted if row["verdict"] == "passed" and row["p_direction"] >= decisions.signs]
     groups = []
     for direction, word in ((1, phrase.up), (-1, phrase.down)):
-        rows = largest[largest["direction"] == direction].head(LISTED).to_dict("records")
+        rows = by_size(row for row in told if row["direction"] == direction)[:LISTED]
         notes = [wording.effect_note(row, decisions=decisions) for row in rows]
         if notes:
             groups.append((f"{word[0].upper()}{word[1:]} {phrase.compared}", notes))
     return groups
 
 
-def _signs(counted: pd.DataFrame, decisions: Decisions) -> str:
+def _signs(counted: Sequence[Row], decisions: Decisions) -> str:
     flagged, expected = wording.wrong_signs(counted, decisions=decisions)
     if not flagged:
         return "No shape is flagged, so no sign can be wrong."
@@ -208,13 +208,16 @@ def _signs(counted: pd.DataFrame, decisions: Decisions) -> str:
     )
 
 
-def _face(rows: pd.DataFrame, sides: str, *, units: str, label: str) -> str:
+def _face(rows: Sequence[Row], sides: str, *, units: str, label: str) -> str:
     places = NAMES if sides == "both" else BILATERAL_NAMES
-    on_face = rows[rows["blend_shape"].isin(places)].set_index("blend_shape")
+    passed = [
+        row for row in rows if row["verdict"] == "passed"
+    ]  # what failed its checks has no value to paint
+    on_face = {str(row["blend_shape"]): row for row in passed if row["blend_shape"] in places}
     return face_map_svg(
-        on_face["mean"].to_dict(),
-        p_direction=on_face["p_direction"].to_dict(),
-        intervals={str(name): (row["eti_lower"], row["eti_upper"]) for name, row in on_face.iterrows()},
+        {name: row["mean"] for name, row in on_face.items()},
+        p_direction={name: row["p_direction"] for name, row in on_face.items()},
+        intervals={name: (row["eti_lower"], row["eti_upper"]) for name, row in on_face.items()},
         names={name: wording.movement(name) for name in places},
         units=units,
         title=label,
@@ -266,11 +269,11 @@ def _facts(
 def _people(participants: pd.DataFrame) -> str:
     parts = []
     if "age" in participants:
-        age = pd.to_numeric(participants["age"], errors="coerce").dropna()
-        if len(age):
-            parts.append(f"{_years(age.min())}–{_years(age.max())} years")
-        if len(age) < len(participants):
-            parts.append(f"age of {len(participants) - len(age)} unknown")
+        ages = [float(age) for age in participants["age"].tolist() if pd.notna(age)]
+        if ages:
+            parts.append(f"{_years(min(ages))}–{_years(max(ages))} years")
+        if len(ages) < len(participants):
+            parts.append(f"age of {len(participants) - len(ages)} unknown")
     if "sex" in participants:
         counts = participants["sex"].dropna().astype(str).value_counts()
         parts += [f"{count} {word}" for word, count in counts.items()]

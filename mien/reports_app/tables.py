@@ -6,12 +6,13 @@ it. Decimals follow the spread: two digits of the typical posterior sd, the same
 
 import math
 from collections.abc import Mapping, Sequence
+from statistics import median
 from typing import Any
 
 import pandas as pd
 
 from mien.reports_app import wording
-from mien.study.blend_shapes import REGIONS
+from mien.reports_app.rows import by_region, rows_of
 
 __all__ = [
     "clock",
@@ -37,7 +38,7 @@ def effects_table(effects: pd.DataFrame) -> pd.DataFrame:
     ----------
     effects : rows of `mien.effects` of one effect.
     """
-    decimals = wording.decimals_for(float(effects["sd"].median()))
+    decimals = _decimals(effects)
     return pd.DataFrame(
         [
             {
@@ -54,14 +55,14 @@ def effects_table(effects: pd.DataFrame) -> pd.DataFrame:
                 "β std": wording.number(row["beta_std"], 2),
                 "β/σ": wording.number(row["beta_sigma"], 2),
             }
-            for _, row in _by_region(effects).iterrows()
+            for row in by_region(rows_of(effects))
         ]
     )
 
 
 def computation_table(effects: pd.DataFrame) -> pd.DataFrame:
     """How well each effect of one name was computed, in the order of `effects_table`."""
-    decimals = wording.decimals_for(float(effects["sd"].median()))
+    decimals = _decimals(effects)
     return pd.DataFrame(
         [
             {
@@ -74,18 +75,13 @@ def computation_table(effects: pd.DataFrame) -> pd.DataFrame:
                 "tail ESS": f"{float(row['ess_tail']):.0f}",
                 "checks": str(row["verdict"]),
             }
-            for _, row in _by_region(effects).iterrows()
+            for row in by_region(rows_of(effects))
         ]
     )
 
 
-def _by_region(effects: pd.DataFrame) -> pd.DataFrame:
-    """Sorted by region, the largest first."""
-    place = {name: i for i, name in enumerate((*REGIONS, "contrast"))}
-    order = pd.DataFrame(
-        {"at": effects["region"].map(place).fillna(len(place)), "size": -effects["mean"].abs()}
-    )
-    return effects.loc[order.sort_values(["at", "size"]).index]
+def _decimals(effects: pd.DataFrame) -> int:
+    return wording.decimals_for(median(float(row["sd"]) for row in rows_of(effects)))
 
 
 def _range(row: Mapping[str, Any], stem: str, decimals: int) -> str:
@@ -186,14 +182,14 @@ def diagnostics_table(effects: Mapping[str, pd.DataFrame], fits: Mapping[str, An
 def _diagnostics(name: str, effects: pd.DataFrame, fit: Any) -> dict[str, str]:
     stats = fit["sample_stats"].to_dataset() if "sample_stats" in fit.children else {}
     divergences = str(int(stats["diverging"].sum())) if "diverging" in stats else "–"
-    posterior = fit["posterior"].to_dataset()
-    failed = sorted({str(shape) for shape in effects.loc[effects["verdict"] != "passed", "blend_shape"]})
+    posterior, rows = fit["posterior"].to_dataset(), rows_of(effects)
+    failed = sorted({str(row["blend_shape"]) for row in rows if row["verdict"] != "passed"})
     return {
         "fit": name,
         "checks": str(fit.attrs.get("diagnostics", "–")),
-        "worst R-hat": f"{float(effects['r_hat'].max()):.3f}",
-        "least bulk ESS": f"{float(effects['ess_bulk'].min()):.0f}",
-        "least tail ESS": f"{float(effects['ess_tail'].min()):.0f}",
+        "worst R-hat": f"{max(row['r_hat'] for row in rows):.3f}",
+        "least bulk ESS": f"{min(row['ess_bulk'] for row in rows):.0f}",
+        "least tail ESS": f"{min(row['ess_tail'] for row in rows):.0f}",
         "divergences": divergences,
         "draws": f"{posterior.sizes.get('chain', 1)} × {posterior.sizes.get('draw', 0)}",
         "shapes that failed": ", ".join(failed) or "–",

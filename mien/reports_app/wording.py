@@ -7,12 +7,11 @@ nothing about faces.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import pandas as pd
-
 from mien.reports_app.defaults import CANNOT_TELL, DEFAULTS, Decisions
+from mien.reports_app.rows import Row, by_size
 from mien.study.blend_shapes import BLEND_SHAPES, NAMES, bilateral_name
 
 __all__ = [
@@ -182,57 +181,66 @@ def _failure(row: Mapping[str, Any]) -> str:
     return f" ({', '.join(values)})" if values else ""
 
 
-def wrong_signs(effects: pd.DataFrame, *, decisions: Decisions = DEFAULTS) -> tuple[int, float]:
+def wrong_signs(rows: Iterable[Row], *, decisions: Decisions = DEFAULTS) -> tuple[int, float]:
     """How many shapes are flagged, and the expected number of wrong signs among them: Σ (1 − P(direction))."""
-    flagged = effects.loc[(effects["p_direction"] >= decisions.flag) & (effects["verdict"] == "passed")]
-    return len(flagged), float((1 - flagged["p_direction"]).sum())
+    flagged = _flagged(rows, decisions)
+    return len(flagged), sum(1 - float(row["p_direction"]) for row in flagged)
 
 
-def answer(effects: pd.DataFrame, *, decisions: Decisions = DEFAULTS, most: int = 3) -> str:
+def _flagged(rows: Iterable[Row], decisions: Decisions) -> list[Row]:
+    return [row for row in _passed(rows) if row["p_direction"] >= decisions.flag]
+
+
+def _passed(rows: Iterable[Row]) -> list[Row]:
+    return [row for row in rows if row["verdict"] == "passed"]
+
+
+def answer(rows: Sequence[Row], *, decisions: Decisions = DEFAULTS, most: int = 3) -> str:
     """One paragraph for one effect: how many shapes answer, the largest of them, for how many we cannot tell.
 
     Parameters
     ----------
-    effects : rows of `mien.effects` of one effect.
+    rows : the rows of `mien.effects` of one effect.
     most : how many shapes to name in each direction.
     """
-    phrase = phrase_of(str(effects["effect"].iloc[0]))
-    passed = effects[effects["verdict"] == "passed"]
-    flagged = passed[passed["p_direction"] >= decisions.flag]
-    total = _count(len(effects), "facial movement")
-    if not len(passed):
+    phrase = phrase_of(str(rows[0]["effect"]))
+    flagged, total = _flagged(rows, decisions), _count(len(rows), "facial movement")
+    if not _passed(rows):
         return f"We {CANNOT_TELL}: the computation did not pass its checks for any of {total}."
-    parts = [
-        f"Of {total}, {len(flagged)} probably or clearly differed: {_few(flagged, 1, phrase, most)}"
-        f"{_few(flagged, -1, phrase, most)}"
-        if len(flagged)
-        else f"We {CANNOT_TELL} for any of {total} whether it was {phrase.up} or {phrase.down} {phrase.compared}"
-    ]
-    inside = int((passed["decision"] == "inside").sum())
-    unsure = int(((passed["p_direction"] < decisions.signs) & (passed["decision"] != "inside")).sum())
-    signs = int(((passed["p_direction"] < decisions.flag) & (passed["p_direction"] >= decisions.signs)).sum())
-    rest = [f"for {signs} more there are signs of a direction"] if signs and len(flagged) else []
-    rest += [f"for {unsure} we {CANNOT_TELL}"] if unsure and len(flagged) else []
-    rest += [f"{inside} are practically none under the limits used here"] if inside else []
-    failed = len(effects) - len(passed)
-    rest += [f"{failed} did not pass the checks of the computation"] if failed else []
-    if rest:
-        parts.append(_capital("; ".join(rest)))
-    return ". ".join(part.rstrip("; ") for part in parts) + "."
+    if not flagged:
+        first = f"We {CANNOT_TELL} for any of {total} whether it was {phrase.up} or {phrase.down} {phrase.compared}"
+    else:
+        named = [_few(flagged, sign, phrase, most) for sign in (1, -1)]
+        first = f"Of {total}, {len(flagged)} probably or clearly differed: {'; '.join(filter(None, named))}"
+    rest = _rest(rows, decisions, told=bool(flagged))
+    return f"{first}. {_capital('; '.join(rest))}." if rest else f"{first}."
 
 
-def _few(flagged: pd.DataFrame, sign: int, phrase: Phrase, most: int) -> str:
-    rows = flagged[flagged["direction"] == sign]
-    if not len(rows):
+def _rest(rows: Sequence[Row], decisions: Decisions, *, told: bool) -> list[str]:
+    """What is to be said of the shapes that are not flagged."""
+    unflagged = [row for row in _passed(rows) if row["p_direction"] < decisions.flag]
+    inside = sum(row["decision"] == "inside" for row in unflagged)
+    signs = sum(row["p_direction"] >= decisions.signs for row in unflagged if row["decision"] != "inside")
+    unsure = len(unflagged) - inside - signs
+    failed = len(rows) - len(_passed(rows))
+    parts = [f"for {signs}{' more' if told else ''} there are signs of a direction"] if signs else []
+    parts += [f"for {unsure} we {CANNOT_TELL}"] if unsure and told else []
+    verb = "is" if inside == 1 else "are"
+    parts += [f"{inside} {verb} practically none under the limits used here"] if inside else []
+    parts += [f"{failed} did not pass the checks of the computation"] if failed else []
+    return parts
+
+
+def _few(flagged: Sequence[Row], sign: int, phrase: Phrase, most: int) -> str:
+    rows = by_size(row for row in flagged if row["direction"] == sign)
+    if not rows:
         return ""
-    largest = rows.reindex(rows["mean"].abs().sort_values(ascending=False).index)
     names = [
         f"{movement(str(row['blend_shape']))} ({number(row['mean'], decimals_for(float(row['sd']), digits=1))})"
-        for _, row in largest.head(most).iterrows()
+        for row in rows[:most]
     ]
-    more = len(rows) - len(names)
-    listed = ", ".join(names) + (f" and {more} more" if more else "")
-    return f"{phrase.up if sign > 0 else phrase.down} {phrase.compared}: {listed}; "
+    listed = ", ".join(names) + (f" and {len(rows) - len(names)} more" if len(rows) > len(names) else "")
+    return f"{phrase.up if sign > 0 else phrase.down} {phrase.compared}: {listed}"
 
 
 def _count(n: int, noun: str) -> str:

@@ -11,11 +11,13 @@ from mien.study.trials import MEDIA, VALENCES
 
 __all__ = ["exclusion_bars", "valid_share_bars"]
 
+type Chart = alt.LayerChart | alt.FacetChart
+
 BAR = "#357494"
 ROW = 24
 
 
-def _bars(table: pd.DataFrame, title: str, *, width: int) -> alt.LayerChart:
+def _bars(table: pd.DataFrame, title: str, *, width: int) -> Chart:
     """One bar a row of `table` (label, share 0-1, text), in the order given, on a full-length ground."""
     order = table["label"].tolist()
     base = alt.Chart(table).encode(
@@ -33,7 +35,7 @@ def _bars(table: pd.DataFrame, title: str, *, width: int) -> alt.LayerChart:
     return alt.layer(ground, bar, number).properties(width=width, height=ROW * len(table))
 
 
-def valid_share_bars(counts: Sequence[Mapping[str, Any]], *, width: int = 220) -> alt.LayerChart:
+def valid_share_bars(counts: Sequence[Mapping[str, Any]], *, width: int = 220) -> Chart:
     """Share of the frames due that were tracked, by valence and medium.
 
     Parameters
@@ -52,7 +54,7 @@ def valid_share_bars(counts: Sequence[Mapping[str, Any]], *, width: int = 220) -
     return _bars(table, "frames tracked", width=width)
 
 
-def exclusion_bars(counts: Mapping[str, Any], *, width: int = 220) -> alt.LayerChart:
+def exclusion_bars(counts: Mapping[str, Any], *, width: int = 220) -> Chart:
     """Share of all rows that were kept, and that each reason took out.
 
     Parameters

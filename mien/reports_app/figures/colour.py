@@ -6,8 +6,8 @@ stay apart in all common forms of colour blindness.
 
 References
 ----------
-B. Ottosson, "A perceptual color space for image processing" (2020), the definition of OKLab; the matrices below
-are its constants.
+B. Ottosson, "A perceptual color space for image processing" (2020),
+https://bottosson.github.io/posts/oklab/: the matrices below are its constants.
 """
 
 from collections.abc import Sequence

@@ -1,7 +1,8 @@
 """The forest plot: every shape's effect with its interval, by region, largest first.
 
 Thin line = 95 % equal-tailed interval, thick line = inner 50 %, dot = posterior mean: filled where
-P(direction) ≥ .95, else hollow. The grey band is the region of practical equivalence of that shape.
+P(direction) ≥ .95, hollow otherwise and where the computation failed its checks. The grey band is the region of
+practical equivalence of that shape.
 """
 
 import math
@@ -13,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from mien.reports_app.figures.theme import GRID, MUTED, NEGATIVE_INK, POSITIVE_INK
+from mien.reports_app.rows import Row, by_region, rows_of
 from mien.study.blend_shapes import REGIONS
 
 __all__ = ["SCALES", "forest", "forest_rows", "inner_intervals"]
@@ -23,8 +25,9 @@ SCALES: Mapping[str, str] = {
     "beta_std": "standardised (β · sd(x) / sd(y))",
     "beta_sigma": "in residual sds (β / σ)",
 }
-INNER_Z = 0.6744897501960817  # half of a normal lies within this many sds
+INNER_Z, OUTER_Z = 0.674490, 1.959964  # half and 95 % of a normal lie within this many sds
 ROW_HEIGHT = 18
+FLAG = 0.95  # least P(direction) of a filled dot
 
 
 def inner_intervals(fit: Any, effect: str, *, prob: float = 0.5) -> pd.DataFrame:
@@ -52,34 +55,30 @@ def forest_rows(effects: pd.DataFrame, *, scale: str = "mean") -> pd.DataFrame:
         they are known from draws, otherwise the inner interval is mean ± 0.674 sd.
     scale : one of SCALES. The ROPE is known in coefficient units only.
     """
-    bounds = ("eti_lower", "eti_upper") if scale == "mean" else (f"{scale}_lower", f"{scale}_upper")
-    rows = pd.DataFrame(
-        {
-            "blend_shape": effects["blend_shape"].astype(str),
-            "region": effects["region"].astype(str),
-            "value": effects[scale].astype(float),
-            "lower": effects[bounds[0]].astype(float),
-            "upper": effects[bounds[1]].astype(float),
-            "p_direction": effects["p_direction"].astype(float),
-        }
-    )
-    spread = effects["sd"] if scale == "mean" else (rows["upper"] - rows["lower"]) / (2 * 1.959964)
-    rows["inner_lower"] = rows["value"] - INNER_Z * spread
-    rows["inner_upper"] = rows["value"] + INNER_Z * spread
-    if scale == "mean" and "inner_lower" in effects:
-        for column in ("inner_lower", "inner_upper"):
-            rows[column] = effects[column].astype(float).fillna(rows[column])
-    rows["rope"] = effects["rope"].astype(float) if scale == "mean" else math.nan
-    rows["kind"] = np.where(
-        rows["p_direction"] < 0.95, "unsure", np.where(rows["value"] > 0, "positive", "negative")
-    )
-    place = {name: i for i, name in enumerate((*REGIONS, "contrast"))}
-    order = rows["region"].map(place).fillna(len(place))
-    return (
-        rows.assign(order=order, size=-rows["value"].abs())
-        .sort_values(["order", "size"])
-        .reset_index(drop=True)
-    )
+    return pd.DataFrame([_forest_row(row, scale) for row in by_region(rows_of(effects))])
+
+
+def _forest_row(row: Row, scale: str) -> Row:
+    own = scale == "mean"
+    value = float(row[scale])
+    lower, upper = (float(row[f"{'eti' if own else scale}_{end}"]) for end in ("lower", "upper"))
+    spread = float(row["sd"]) if own else (upper - lower) / (2 * OUTER_Z)
+    inner = (row.get("inner_lower", math.nan), row.get("inner_upper", math.nan))
+    if not own or not all(math.isfinite(bound) for bound in inner):
+        inner = (value - INNER_Z * spread, value + INNER_Z * spread)
+    sure = float(row["p_direction"]) >= FLAG and row["verdict"] == "passed"
+    return {
+        "blend_shape": str(row["blend_shape"]),
+        "region": str(row["region"]),
+        "value": value,
+        "lower": lower,
+        "upper": upper,
+        "inner_lower": float(inner[0]),
+        "inner_upper": float(inner[1]),
+        "p_direction": float(row["p_direction"]),
+        "rope": float(row["rope"]) if own else math.nan,
+        "kind": ("positive" if value > 0 else "negative") if sure else "unsure",
+    }
 
 
 def forest(
@@ -94,17 +93,15 @@ def forest(
     units : what the axis says; by default what SCALES says.
     width : of the plotting area, px.
     """
-    rows = forest_rows(effects, scale=scale).drop(columns=["order", "size"])
+    rows = forest_rows(effects, scale=scale)
     shape = alt.Y("blend_shape:N", sort=rows["blend_shape"].tolist(), title=None).axis(
         ticks=False, domain=False, offset=6
     )
-    edge = float(np.nanmax(rows[["lower", "upper"]].abs().to_numpy())) * 1.05 or 1.0
-    x = alt.Scale(
-        domain=[-edge, edge] if rows["lower"].min() < 0 < rows["upper"].max() else alt.Undefined, nice=False
-    )
-    colour = alt.Color("kind:N", legend=None).scale(
-        domain=["positive", "negative", "unsure"], range=[POSITIVE_INK, NEGATIVE_INK, MUTED]
-    )
+    low, high = float(np.min(rows["lower"].to_numpy())), float(np.max(rows["upper"].to_numpy()))
+    edge = 1.05 * max(-low, high)
+    x = alt.Scale(domain=[-edge, edge] if low < 0 < high else alt.Undefined, nice=False)
+    kinds = alt.Scale(domain=["positive", "negative", "unsure"], range=[POSITIVE_INK, NEGATIVE_INK, MUTED])
+    colour = alt.Color("kind:N", legend=None, scale=kinds)
     base = alt.Chart().encode(y=shape)
     axis = alt.Axis(
         title=units or SCALES[scale],
@@ -126,10 +123,10 @@ def forest(
     )
     dot = base.mark_point(size=52, strokeWidth=1.8, opacity=1).encode(
         x=alt.X("value:Q", scale=x),
-        stroke=colour,
-        fill=alt.condition("datum.p_direction >= 0.95", colour, alt.value("#ffffff")),
+        stroke=alt.Stroke("kind:N", legend=None, scale=kinds),
+        fill=alt.condition("datum.kind != 'unsure'", colour, alt.value("#ffffff")),
     )
-    layers = [band, zero, whole, inner, dot] if rows["rope"].notna().any() else [zero, whole, inner, dot]
+    layers = [band, zero, whole, inner, dot] if scale == "mean" else [zero, whole, inner, dot]
     return (
         alt.layer(*layers, data=rows)
         .properties(width=width, height=alt.Step(ROW_HEIGHT))

@@ -13,7 +13,6 @@ import numpy as np
 from mien.reports_app.figures.raster import data_uri, palette_png
 from mien.reports_app.figures.theme import FONT, INK, MUTED
 from mien.study.blend_shapes import BILATERAL_NAMES, REGIONS, members, region
-from mien.study.recording import nominal_rate_of
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -44,29 +43,39 @@ def heat_strip(recording: "xr.Dataset", *, columns: int = 300) -> HeatStrip:
     ----------
     recording : activation (time, blend_shape), 0-1; time in s.
     """
-    time = recording["time"].values
-    step = 1.0 / nominal_rate_of(time) if len(time) > 1 else 1.0
+    time = recording["time"].to_numpy()
+    step = float(np.median(np.diff(time))) if len(time) > 1 else 1.0
     duration = float(time[-1]) + step
     columns = max(1, min(columns, len(time)))
-    cell = np.minimum((time / duration * columns).astype(int), columns - 1)
+
+    def column(at: np.ndarray) -> np.ndarray:
+        return np.minimum((at / duration * columns).astype(int), columns - 1)
+
     activation, shapes = _bilateral(recording)
     tracked = np.isfinite(activation)
     sums, counts = np.zeros((columns, len(shapes))), np.zeros((columns, len(shapes)))
-    np.add.at(sums, cell, np.where(tracked, activation, 0.0))
-    np.add.at(counts, cell, tracked)
-    expected = np.maximum(np.bincount(cell, minlength=columns), round(duration / columns / step) or 1)
-    share = counts / expected[:, None]
+    np.add.at(sums, column(time), np.where(tracked, activation, 0.0))
+    np.add.at(counts, column(time), tracked)
+    due = np.bincount(column(np.concatenate([time, _missing(time, step)])), minlength=columns)
+    share = counts / np.maximum(due, 1)[:, None]
     means = np.divide(sums, counts, out=np.full_like(sums, np.nan), where=counts > 0)
     means[share < 1 - MOST] = np.nan
-    # One frame more or less in a stretch is rounding, not loss.
-    lost = np.clip(1 - share.max(axis=1), 0, 1)
-    return HeatStrip(means.T, np.where(lost * expected < 1.5, 0.0, lost), shapes, duration)
+    return HeatStrip(means.T, 1 - share.max(axis=1), shapes, duration)
+
+
+def _missing(time: np.ndarray, step: float) -> np.ndarray:
+    """The times (s) at which frames are due but missing: holes of more than one and a half steps."""
+    holes = np.maximum(np.rint(np.diff(time) / step).astype(int) - 1, 0)
+    nth = (
+        np.concatenate([np.arange(1, hole + 1) for hole in holes[holes > 0]]) if holes.any() else np.zeros(0)
+    )
+    return np.repeat(time[:-1], holes) + nth * step
 
 
 def _bilateral(recording: "xr.Dataset") -> tuple[np.ndarray, tuple[str, ...]]:
-    present = {str(name): i for i, name in enumerate(recording["blend_shape"].values)}
+    present = {str(name): i for i, name in enumerate(recording["blend_shape"].to_numpy())}
     shapes = tuple(name for name in ROWS_BY_REGION if any(side in present for side in members(name)))
-    activation = recording["activation"].values
+    activation = recording["activation"].to_numpy()
     columns = [[present[side] for side in members(name) if side in present] for name in shapes]
     return np.stack([activation[:, pair].mean(axis=1) for pair in columns], axis=1), shapes
 

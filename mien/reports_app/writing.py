@@ -1,0 +1,69 @@
+"""The study's report, gathered from what the study folder holds and written as one file.
+
+This is the only file of reports_app that reads a study; everything it places is made by the pure functions beside it.
+"""
+
+from functools import partial
+from pathlib import Path
+
+from mien.models import effects, load
+from mien.reports_app.documents import study_report
+from mien.reports_app.figures.heat_strip import heat_strip_svg
+from mien.study.errors import StudyError
+from mien.study.files import write_whole
+from mien.study.folder import Study
+from mien.workflow.checking import quality_of, require_complete
+from mien.workflow.fitting import newest_fits
+from mien.workflow.importing import quality_path
+from mien.workflow.preparing import load_prep
+
+__all__ = ["PICTURES", "write_study_report"]
+
+THUMBNAIL = ".thumbnail.svg"
+# What import draws of each recording: the strip to look at, and the small one that the report shows.
+PICTURES = {".svg": heat_strip_svg, THUMBNAIL: partial(heat_strip_svg, axes=False, columns=150)}
+
+
+def write_study_report(study: Study, out: Path | None = None, *, note: str = "") -> Path:
+    """Write the report of a study's newest fits; returns its path.
+
+    Raises
+    ------
+    StudyError
+        When the study is incomplete, not prepared, or has no fit.
+    """
+    require_complete(study)
+    prep = load_prep(study)
+    paths = newest_fits(study)
+    if not paths:
+        raise StudyError(
+            f"{study.derivatives / 'fits'}: expected a fit, found none: run `mien fit {study.path} --model valence`."
+        )
+    fits = {name: load(path) for name, path in paths.items()}
+    quality = [quality_of(study, recording_id) for recording_id in study.recordings()]
+    document = study_report(
+        study.name,
+        effects={name: effects(fit) for name, fit in fits.items()},
+        fits=fits,
+        prep=prep,
+        quality=quality,
+        participants=study.participants,
+        stimuli=study.stimuli,
+        strips=_strips(study),
+        note=note,
+    )
+    path = out or study.derivatives / "reports" / "report.html"
+    write_whole(path, document)
+    return path
+
+
+def _strips(study: Study) -> dict[str, str]:
+    """The small strip of each recording, by the source of its quality report; drawn where import left none."""
+    strips = {}
+    for recording_id in study.recordings():
+        report = quality_path(study, recording_id)
+        stored = report.with_name(report.stem + THUMBNAIL)
+        if not stored.exists():
+            write_whole(stored, PICTURES[THUMBNAIL](study.recording(recording_id), label=str(recording_id)))
+        strips[report.stem] = stored.read_text(encoding="utf-8")
+    return strips

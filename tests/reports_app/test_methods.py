@@ -1,0 +1,57 @@
+import json
+
+import pytest
+
+from mien.reports_app import methods
+
+
+def test_the_paragraph_says_what_was_run(fit):
+    text = " ".join(methods.methods_sentences("valence", fit))
+    for part in (
+        "34 outcomes", "normal likelihood", "activation ~ valence + (valence | participant) + (1 | stimulus)",
+        "32 participants, 40 stimuli", "valence: negative −½, positive +½", "4 chains of 250 draws, seed 0",
+        "valence ~ Normal(0, 0.1 to 0.43) [scaled once to the data’s standard deviations by a stated rule]",
+        "corr:participant ~ LKJ(2) [common convention]", "pymc 6.4.0", "data aaaaaaaaaaaa…", "were passed",
+    ):  # fmt: skip
+        assert part in text
+
+
+def test_priors_of_one_outcome_and_of_many():
+    one = {"valence": {"family": "Normal", "mean": 0.0, "sd": 0.5, "source": "user"}}
+    assert methods.priors_text(one) == "valence ~ Normal(0, 0.5) [set by the user]"
+    assert methods.priors_text({"a": one, "b": one}) == methods.priors_text(one)
+    assert methods.priors_text({}) == ""
+    assert methods.priors_text("unreadable") == ""
+
+
+def test_a_fit_that_says_little_still_has_a_paragraph(fit):
+    bare = fit.copy()
+    bare.attrs = {"priors": "{not json"}
+    assert "Engine “–”" in " ".join(methods.methods_sentences("valence", bare))
+
+
+@pytest.mark.parametrize(
+    ("recipe", "words"),
+    [
+        ({}, "−1 to 0 s from stimulus onset"),
+        (
+            {"baseline": {"film": [-2.0, 0.0], "picture": [-1.0, 0.0]}},
+            "film −2 to 0 s from stimulus onset, picture −1 to",
+        ),
+        ({"baseline_correction": "none"}, "not corrected"),
+        ({"baseline_correction": "neutral"}, "the eyelids are left as recorded"),
+    ],
+)
+def test_the_baseline_is_stated(recipe, words):
+    assert words in methods.baseline_statement(recipe)
+
+
+def test_unaligned_clocks_are_a_warning():
+    assert "not aligned" in methods.clock_statement("assume_aligned")
+    assert "not aligned" not in methods.clock_statement("aligned")
+
+
+def test_unknown_coding_is_told_as_it_stands(fit):
+    odd = fit.copy()
+    odd.attrs = {**fit.attrs, "coding": json.dumps({"group": ["control", "patient"]})}
+    assert "group: control / patient" in " ".join(methods.methods_sentences("x", odd))
