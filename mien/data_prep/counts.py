@@ -72,7 +72,7 @@ def count_by(counted: Tally, columns: Sequence[str]) -> list[dict[str, Any]]:
     """`count_rows` for each combination of `columns`, factors of trials, in the order of their categories."""
     group = row_codes(counted.trials, columns)
     first = np.flatnonzero(np.diff(np.maximum.accumulate(group), prepend=-1))
-    factors = [counted.trials[name].array[first] for name in columns]
+    factors = [pd.Categorical(counted.trials[name].iloc[first]) for name in columns]
     order = np.lexsort([factor.codes for factor in reversed(factors)])
     return [
         {name: str(factor[index]) for name, factor in zip(columns, factors, strict=True)}

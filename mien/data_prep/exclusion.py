@@ -117,17 +117,19 @@ def outliers(trials: pd.DataFrame, limit: float) -> np.ndarray:
     shape, in robust standard deviations (1.4826 times the median absolute deviation, at least SMALLEST_SPREAD).
     Fewer than FEWEST_TRIALS trials are not judged.
     """
-    kept = trials[(trials["excluded"] == "").to_numpy()]
+    kept = trials.loc[(trials["excluded"] == "").to_numpy()]
     if kept.empty:
         return np.zeros(len(trials), dtype=bool)
     by = ["participant", "session", "task", "medium", "blend_shape"]
     means = mean_over_bins(kept).astype({"activation": "float64"})
+    activation = means["activation"].to_numpy()
     median = means.groupby(by, observed=True)["activation"].transform("median")
-    means["distance"] = (means["activation"] - median).abs()
+    means["distance"] = np.abs(activation - median.to_numpy())
     groups = means.groupby(by, observed=True)["distance"]
-    spread = (MAD_TO_SD * groups.transform("median")).clip(lower=SMALLEST_SPREAD)
-    far = (means["distance"] > limit * spread) & (groups.transform("size") >= FEWEST_TRIALS)
+    spread = np.maximum(MAD_TO_SD * groups.transform("median").to_numpy(), SMALLEST_SPREAD)
+    judged = groups.transform("size").to_numpy() >= FEWEST_TRIALS
+    far = judged & (means["distance"].to_numpy() > limit * spread)
     series = row_codes(kept, SERIES_KEY)  # in the order of first occurrence, as mean_over_bins gives them
     result = np.zeros(len(trials), dtype=bool)
-    result[(trials["excluded"] == "").to_numpy()] = far.to_numpy()[series]
+    result[(trials["excluded"] == "").to_numpy()] = far[series]
     return result

@@ -21,9 +21,14 @@ def scale_within_person(trials: pd.DataFrame) -> pd.DataFrame:
     """The table with `activation` scaled, and rows that cannot be scaled marked as excluded."""
     kept = (trials["excluded"] == "").to_numpy()
     by = ["participant", "blend_shape"]
-    means = mean_over_bins(trials[kept]).astype({"activation": "float64"})
-    sd = means.groupby(by, observed=True)["activation"].std()
-    of_row = sd.reindex(pd.MultiIndex.from_frame(trials[by])).to_numpy(dtype=np.float64)
+    means = mean_over_bins(trials.loc[kept])
+    sd = (
+        means.assign(activation=means["activation"].astype("float64"))
+        .groupby(by, observed=False)["activation"]
+        .std()
+    )
+    participant, shape = (trials[name].cat.codes.to_numpy(np.int64) for name in by)
+    of_row = sd.to_numpy(np.float64)[participant * len(trials["blend_shape"].cat.categories) + shape]
     usable = of_row >= SMALLEST_SD
     activation = np.divide(
         trials["activation"].to_numpy(dtype=np.float64),

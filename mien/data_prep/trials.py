@@ -5,34 +5,30 @@ look at one trial. `finish` does what needs all trials of a person: outliers, sc
 Between the two stands nothing but the table, so recordings can be prepared in parallel, one in memory a worker.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 import xarray as xr
 
 from mien.data_prep.baseline import neutral_mean, subtracted
 from mien.data_prep.counts import count_by, count_by_shape, count_rows, tally
-from mien.data_prep.exclusion import OUTLIER, REASONS, mark_rows, outliers, overlaps
+from mien.data_prep.exclusion import OUTLIER, mark_rows, outliers, overlaps
 from mien.data_prep.measure import Measured, measure
 from mien.data_prep.recipe import Recipe
 from mien.data_prep.scaling import scale_within_person
+from mien.data_prep.table import LISTED_DURATION, build_table, put_together
 from mien.data_prep.windows import Windows, windows_of
-from mien.study.errors import StudyError, TrialsError
-from mien.study.events import OWN_COLUMNS, unknown_stimuli, validate_events
+from mien.study.errors import StudyError
+from mien.study.events import unknown_stimuli, validate_events
 from mien.study.labels import RecordingId
-from mien.study.recording import TRACKERS
 from mien.study.tables import cell
-from mien.study.trials import MEDIA, TRIAL_COLUMNS, VALENCES, contrast, validate_trials
+from mien.study.trials import MEDIA, VALENCES, contrast, validate_trials
 
 __all__ = ["Prepared", "count_trials", "finish", "prepare_recording"]
 
 UNLIKE_STIMULUS = 0.5  # s: an event whose duration differs from its stimulus' by more is counted
-_LISTED = "duration_in_stimuli_table"
-_LABELS = ("participant", "session", "task", "run")
-_FACTORS = frozenset(name for name, dtype in TRIAL_COLUMNS.items() if dtype == "category")
 
 
 COUNTED_BY = {
@@ -53,7 +49,7 @@ class Prepared(NamedTuple):
 
 def count_trials(events: pd.DataFrame) -> int:
     """How many trials the events hold: rows with a stimulus. The next run's `first_trial` is one more."""
-    return int(events["stimulus_id"].notna().sum())
+    return int(np.count_nonzero(events["stimulus_id"].notna()))
 
 
 def prepare_recording(
@@ -101,7 +97,7 @@ def prepare_recording(
     measured = measure(recording, plan, sides=recipe.sides, where=where)
     activation, codes = _decide(measured, plan, trials, recipe, recording=recording, where=where)
     constant = {**recording_id._asdict(), "tracker": str(recording.attrs["tracker"])}
-    table = _table(measured, plan, trials, activation=activation, codes=codes, constant=constant)
+    table = build_table(measured, plan, trials, activation=activation, codes=codes, constant=constant)
     table["trial"] += np.int32(first_trial)
     facts: dict[str, Any] = {
         "recording": dict(recording_id._asdict()),
@@ -126,7 +122,7 @@ def finish(
     counts : `count_rows` of the shapes, and the same by valence, medium, valence and medium, person, shape and
         recording; for contrasts only the numbers of rows. Plain JSON types.
     """
-    trials = _together([tables] if isinstance(tables, pd.DataFrame) else list(tables))
+    trials = put_together([tables] if isinstance(tables, pd.DataFrame) else list(tables))
     if recipe.exclusion.outlier_mad is not None:
         far = outliers(trials, recipe.exclusion.outlier_mad)
         trials["excluded"] = trials["excluded"].mask(far, OUTLIER)
@@ -141,9 +137,9 @@ def finish(
     if recipe.contrasts:
         combined = contrast(trials, recipe.contrasts)
         for name, rows in combined.groupby("blend_shape", observed=False):
-            kept = int((rows["excluded"] == "").sum())
+            kept = int(np.count_nonzero(rows["excluded"] == ""))
             counts["contrasts"].append({"blend_shape": str(name), "rows": len(rows), "rows_kept": kept})
-        trials = _together([trials, combined])
+        trials = put_together([trials, combined])
     return validate_trials(trials), counts
 
 
@@ -154,7 +150,7 @@ def _trials_of(
     validate_events(events, where=where)
     unknown_stimuli(events, stimuli, where=where)
     end = float(recording["time"].to_numpy()[-1])
-    shown = events[events["stimulus_id"].notna().to_numpy()]
+    shown = events.loc[events["stimulus_id"].notna().to_numpy()]
     if shown.empty:
         raise StudyError(f"{where}: expected at least one event with a stimulus_id, found none: fill it in.")
     for row in np.flatnonzero(events["stimulus_id"].notna().to_numpy()):
@@ -168,8 +164,8 @@ def _trials_of(
     trials = shown.sort_values("onset", kind="stable").reset_index(drop=True)
     for name, levels in (("valence", VALENCES), ("medium", MEDIA)):
         trials[name] = pd.Categorical(known.loc[trials["stimulus_id"], name], categories=levels, ordered=True)
-    trials[_LISTED] = known.loc[trials["stimulus_id"], "duration"].to_numpy(dtype=np.float64)
-    trials["duration"] = trials["duration"].fillna(trials[_LISTED])
+    trials[LISTED_DURATION] = known.loc[trials["stimulus_id"], "duration"].to_numpy(dtype=np.float64)
+    trials["duration"] = trials["duration"].fillna(trials[LISTED_DURATION])
     trials["stimulus"] = pd.Categorical(trials["stimulus_id"], categories=list(known.index))
     return trials
 
@@ -212,67 +208,12 @@ def _decide(
     return activation, codes
 
 
-def _table(
-    measured: Measured,
-    plan: Windows,
-    trials: pd.DataFrame,
-    *,
-    activation: np.ndarray,
-    codes: np.ndarray,
-    constant: Mapping[str, str],
-) -> pd.DataFrame:
-    """One row a bin and shape, in this order; `trial` from 0."""
-    shapes = len(measured.names)
-    row_trial = np.repeat(plan.trial, shapes)
-    categories = {"tracker": list(TRACKERS)}
-    columns: dict[str, Any] = {
-        name: pd.Categorical(np.array([label]), categories=categories.get(name, [label])).repeat(
-            len(row_trial)
-        )
-        for name, label in constant.items()
-    }
-    for name in ("stimulus", "valence", "medium", *_carried_names(trials)):
-        columns[name] = _factor(trials[name]).take(row_trial)
-    columns["blend_shape"] = pd.Categorical.from_codes(
-        np.tile(np.arange(shapes), len(plan.trial)), categories=list(measured.names)
-    )
-    by_bin = {"trial": plan.trial, "bin": plan.bin, "time": plan.centre, "n_frames": measured.due_bin}
-    by_row = {
-        "activation": activation,
-        "raw": measured.bins.mean,
-        "baseline": measured.baselines.mean[plan.trial],
-        "peak": measured.bins.extra,
-        "valid": measured.tracked_bin(),
-    }
-    for name, values in by_bin.items():
-        columns[name] = np.repeat(values.astype(TRIAL_COLUMNS[name]), shapes)
-    for name, values in by_row.items():
-        columns[name] = values.astype(np.float32).ravel()
-    columns["excluded"] = pd.StringDtype(na_value=np.nan).__from_arrow__(
-        pa.array(REASONS).take(codes.ravel())
-    )
-    order = [*TRIAL_COLUMNS, *_carried_names(trials)]
-    return pd.DataFrame({name: columns[name] for name in order}, copy=False)
-
-
-def _carried_names(trials: pd.DataFrame) -> list[str]:
-    """The rating and condition columns of the events."""
-    ours = {*OWN_COLUMNS, *TRIAL_COLUMNS, _LISTED}
-    return [str(name) for name in trials.columns if name not in ours]
-
-
-def _factor(column: pd.Series) -> Any:
-    """Text as categories, numbers as they are."""
-    is_text = not pd.api.types.is_numeric_dtype(column) and not isinstance(column.dtype, pd.CategoricalDtype)
-    return (column.astype("category") if is_text else column).array
-
-
 def _facts(recording: xr.Dataset, measured: Measured, plan: Windows, trials: pd.DataFrame) -> dict[str, Any]:
     time = recording["time"].to_numpy()
     activation = recording["activation"].to_numpy()
     untracked = np.isnan(activation[np.isnan(activation[:, 0])]).all(axis=1)
     frame = 1.0 / float(recording.attrs["nominal_rate"])
-    unlike = (trials["duration"] - trials[_LISTED]).abs() > UNLIKE_STIMULUS
+    unlike = (trials["duration"] - trials[LISTED_DURATION]).abs() > UNLIKE_STIMULUS
     return {
         "tracker": str(recording.attrs["tracker"]),
         "duration_s": round(float(time[-1]), 6),
@@ -282,34 +223,5 @@ def _facts(recording: xr.Dataset, measured: Measured, plan: Windows, trials: pd.
         "frames_frozen": measured.frozen,
         "shapes_missing": list(measured.missing),
         "trials_cut_short": int(np.unique(plan.trial[plan.stop > time[-1] + 1.5 * frame]).size),
-        "durations_unlike_stimuli": int(unlike.sum()),
+        "durations_unlike_stimuli": int(np.count_nonzero(unlike)),
     }
-
-
-def _together(tables: list[pd.DataFrame]) -> pd.DataFrame:
-    """One table, its categories united: shapes and stimuli in the order they come, labels sorted."""
-    if not tables:
-        raise TrialsError(
-            "trials: expected the trials of at least one recording, found none: import recordings."
-        )
-    names = dict.fromkeys(name for table in tables for name in table.columns)
-    columns = {}
-    for name in names:
-        parts = [table[name] if name in table else pd.Series(np.nan, index=table.index) for table in tables]
-        is_factor = name in _FACTORS or any(isinstance(part.dtype, pd.CategoricalDtype) for part in parts)
-        columns[name] = _united(parts, name) if is_factor else pd.concat(parts, ignore_index=True).array
-    return pd.DataFrame(columns, copy=False)
-
-
-def _united(parts: list[pd.Series], name: str) -> pd.Categorical:
-    """One factor of several tables; what is missing in a table is missing in its rows."""
-    factors = [
-        part.array if isinstance(part.dtype, pd.CategoricalDtype) else pd.Categorical(part) for part in parts
-    ]
-    levels = dict.fromkeys(level for factor in factors for level in factor.categories)
-    in_order = sorted(levels, key=str) if name in _LABELS else list(levels)
-    number = {level: index for index, level in enumerate(in_order)}
-    # The last place, which code -1 picks, stands for missing.
-    places = [np.array([*(number[level] for level in factor.categories), -1]) for factor in factors]
-    codes = np.concatenate([place[factor.codes] for place, factor in zip(places, factors, strict=True)])
-    return pd.Categorical.from_codes(codes, categories=in_order, ordered=name in ("valence", "medium"))
