@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from mien import models, priors
     from mien.capture.formats import read_recording
     from mien.data_prep.recipe import Recipe
-    from mien.models.effects import effects
+    from mien.models.effect_tables import effects
     from mien.models.fitting import fit
-    from mien.models.group_effects import group_effects
+    from mien.models.group_draws import group_effects
     from mien.models.spec import ModelSpec
     from mien.models.storage import load, save
     from mien.study.errors import MienError

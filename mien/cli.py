@@ -97,13 +97,37 @@ def demo(
     strict: Annotated[bool, typer.Option("--strict", help="exit code 1 when a fit's verdict failed")] = False,
 ) -> int:
     """Simulate a paper-like study as raw recordings, then do the whole job on it."""
+    from mien.reports_app.writing import PICTURES, write_study_report
     from mien.workflow.demo import run_demo
 
-    result = _with_progress(run_demo, out, participants=participants, seed=seed, quick=quick)
-    report = _write_report(_study(out))
-    say(result.text)
-    say(f"report: {report}")
-    return FAILED_VERDICT if strict and not result.passed else DONE
+    result = _with_progress(
+        run_demo, out, participants=participants, seed=seed, quick=quick, pictures=PICTURES
+    )
+    path = write_study_report(result.study, note="This study is simulated: no person was recorded.")
+    _say_effects_beside_truth(result.comparison)
+    say(f"verdict of the fit: {result.fit.verdict}")
+    say(f"report: {path}")
+    return FAILED_VERDICT if strict and result.fit.verdict != "passed" else DONE
+
+
+def _say_effects_beside_truth(comparison: Any) -> None:
+    say("positive minus negative stimuli, in coefficient units: the simulated truth, and what the fit found")
+    columns = {
+        "blend_shape": "shape",
+        "truth": "truth",
+        "mean": "mean",
+        "eti_lower": "2.5 %",
+        "eti_upper": "97.5 %",
+    }
+    rows = [
+        {key: f"{row[key]:+.4f}" if isinstance(row[key], float) else row[key] for key in columns}
+        | {"covered": "" if row["covered"] else "outside"}
+        for row in comparison.to_dict("records")
+    ]
+    say(table(rows, {**columns, "covered": ""}))
+    say(
+        f"{int(comparison['covered'].sum())} of {len(comparison)} intervals hold the truth (95 % are expected to)"
+    )
 
 
 @app.command()
@@ -164,38 +188,31 @@ def import_(
         raise StudyError(
             "expected SOURCE… with --participant and --task, or --sessions TABLE: see mien import --help."
         )
+    from mien.reports_app.writing import PICTURES
+
     imported = _with_progress(
-        import_recordings, study, requests, replace=replace, workers=_workers(workers), as_json=as_json
+        import_recordings,
+        study,
+        requests,
+        replace=replace,
+        pictures=PICTURES,
+        workers=_workers(workers),
+        as_json=as_json,
     )
-    pictures = _draw_strips(_study(study), [result.recording_id for result in imported])
     if as_json:
         _print_json([{**result.quality, "notes": list(result.notes)} for result in imported])
         return DONE
     from mien.capture.quality import render_quality
 
-    for result, picture in zip(imported, pictures, strict=True):
+    for result in imported:
         if len(imported) == 1:
             say(render_quality(result.quality))
         else:
             say(f"{result.recording_id}: {result.quality['verdict']}")
         for note in result.notes:
             say(f"  note: {note}")
-        say(f"  picture: {picture}")
+    say(f"pictures and quality reports: {study / 'derivatives' / 'mien' / 'quality'}")
     return DONE
-
-
-def _draw_strips(study: "Study", recordings: list[Any]) -> list[Path]:
-    """A small picture of each recording beside its quality report."""
-    from mien.reports_app.figures.heat_strip import heat_strip_svg
-    from mien.study.files import write_whole
-    from mien.workflow.importing import quality_path
-
-    paths = []
-    for recording_id in recordings:
-        path = quality_path(study, recording_id).with_suffix(".svg")
-        write_whole(path, heat_strip_svg(study.recording(recording_id), label=str(recording_id)))
-        paths.append(path)
-    return paths
 
 
 @app.command()
@@ -380,11 +397,11 @@ def report(
     ] = None,
 ) -> int:
     """Write the study's report as one self-contained HTML file."""
-    say(str(_write_report(_study(study), out)))
+    from mien.reports_app.writing import write_study_report
+
+    say(str(write_study_report(_study(study), out)))
     return DONE
 
 
-def _write_report(study: "Study", out: Path | None = None) -> Path:
-    from mien.reports_app.writing import write_study_report
-
-    return write_study_report(study, out or study.derivatives / "reports" / "report.html")
+if __name__ == "__main__":
+    main()

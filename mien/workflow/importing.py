@@ -8,7 +8,7 @@ Names of files, people and devices are not stored.
 import json
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,8 +27,9 @@ from mien.workflow.event_sources import read_event_source
 from mien.workflow.parallel import Progress, over
 from mien.workflow.sessions import ImportRequest, checked
 
-__all__ = ["Imported", "import_recordings", "quality_path"]
+__all__ = ["Imported", "Pictures", "import_recordings", "quality_path"]
 
+Pictures = Mapping[str, Callable[..., str]]
 SOURCES = "sources.json"  # sha256 of every native recording → where it went
 
 
@@ -64,10 +65,15 @@ def import_recordings(
     requests: Sequence[ImportRequest],
     *,
     replace: bool = False,
+    pictures: Pictures | None = None,
     workers: int = 1,
     progress: Progress | None = None,
 ) -> list[Imported]:
     """Import recordings into the study at `folder`, which is made where it is missing.
+
+    Parameters
+    ----------
+    pictures : file ending → function (Recording, label=…) that draws an SVG to keep beside the quality report.
 
     Raises
     ------
@@ -81,8 +87,14 @@ def import_recordings(
     staging = Path(tempfile.mkdtemp(prefix=".mien-import-", dir=folder.parent))
     try:
         ids, replaced = _assign_runs(study, requests, replace=replace)
-        stage = partial(_stage, staging=str(staging))
-        staged = over(stage, list(enumerate(requests)), workers=workers, progress=progress, label="importing")
+        stage = partial(_stage, staging=str(staging), pictures=pictures or {})
+        staged = over(
+            stage,
+            list(zip(range(len(ids)), requests, ids, strict=True)),
+            workers=workers,
+            progress=progress,
+            label="importing",
+        )
         tables = _event_tables(study, folder, requests, staged, staging)
         _refuse_problems(requests, staged, tables, study)
         study = Study.create(folder)
@@ -141,12 +153,12 @@ def _name(request: ImportRequest) -> str:
     return request.where or str(request.source)
 
 
-def _stage(numbered: tuple[int, ImportRequest], *, staging: str) -> _Staged:
+def _stage(job: tuple[int, ImportRequest, RecordingId], *, staging: str, pictures: Pictures) -> _Staged:
     """Read one source, judge it, and write it as Motion-BIDS into the staging folder."""
     from mien.capture.quality import mark_untracked, quality_report
     from mien.workflow.native import read_native
 
-    number, request = numbered
+    number, request, recording_id = job
     try:
         native = read_native(request.source, rate=request.rate)
     except MienError as reason:
@@ -154,8 +166,11 @@ def _stage(numbered: tuple[int, ImportRequest], *, staging: str) -> _Staged:
     recording = native.recording
     place = Path(staging) / str(number)
     place.mkdir()
-    quality = quality_report(recording, source=f"sub-{request.participant}_task-{request.task}")
-    write_motion(mark_untracked(recording), place / "new", task=request.task)
+    quality = quality_report(recording, source=str(recording_id))
+    recording = mark_untracked(recording)
+    write_motion(recording, place / "new", task=request.task)
+    for ending, draw in pictures.items():
+        write_whole(place / f"picture{ending}", draw(recording, label=str(recording_id)))
     if native.keeps:
         write_whole(place / "source", native.content)
     return _Staged(
@@ -263,7 +278,10 @@ def _commit(
         json.dumps({**_read_sources(study), staged.sha256: stem.name}, indent=2, sort_keys=True) + "\n",
     )
     quality = {**(staged.quality or {}), "source": stem.name}
-    write_whole(quality_path(study, recording_id), json.dumps(quality, indent=2) + "\n")
+    path = quality_path(study, recording_id)
+    write_whole(path, json.dumps(quality, indent=2) + "\n")
+    for picture in place.glob("picture.*"):
+        picture.rename(path.with_name(path.stem + picture.name.removeprefix("picture")))
     return Imported(recording_id, quality, tuple(notes))
 
 

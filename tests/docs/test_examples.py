@@ -1,0 +1,95 @@
+"""Every example in README and docs/ runs: `python` blocks, and the `mien …` lines of `sh` blocks.
+
+The blocks of one page run in order, in one folder that holds a small simulated study as `demo-study` (8 people, one short
+session each) and its raw takes as `raw`. A block that shows something else is marked `text`; output is not compared.
+"""
+
+import re
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+BLOCK = re.compile(r"^```(\w+)([^\n]*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+SLOW = ("mien demo", "make ")  # run by make demo and the wheel check
+
+
+def blocks(page):
+    return [(found[1], found[2].strip(), found[3]) for found in BLOCK.finditer(page.read_text(encoding="utf-8"))]
+
+
+def commands(text):
+    lines = [line.split("  #")[0].strip() for line in text.splitlines()]
+    return [line for line in lines if line.startswith("mien ") and not line.startswith(SLOW)]
+
+
+@pytest.fixture(scope="session")
+def demo_study(tmp_path_factory):
+    """A small prepared and fitted study, made once."""
+    from mien.simulation.design import Design
+    from mien.simulation.study import write_raw_study
+    from mien.study.folder import Study
+    from mien.workflow.fitting import fit_study
+    from mien.workflow.importing import import_recordings
+    from mien.workflow.preparing import prepare_and_store
+    from mien.workflow.sessions import read_sessions
+    from mien.workflow.templates import new_study
+
+    folder = tmp_path_factory.mktemp("docs")
+    design = Design(participants=6, pictures_per_valence=6, films_per_valence=2, picture_s=3.0, film_s=4.0)
+    write_raw_study(folder / "raw", design, seed=1, workers=1)
+    study = new_study(folder / "demo-study")
+    for name in ("participants.tsv", "stimuli.tsv"):
+        target = study.path / ("stimuli" if name == "stimuli.tsv" else "") / name
+        target.write_bytes((folder / "raw" / name).read_bytes())
+    import_recordings(study.path, read_sessions(folder / "raw" / "sessions.tsv"))
+    study = Study(study.path)
+    prepare_and_store(study)
+    fit_study(study, "valence", shapes=("mouthSmile", "mouthFrown"), draws=300)
+    return folder
+
+
+def run_command(line):
+    from mien.cli import main
+
+    before, sys.argv = sys.argv, shlex.split(line)
+    try:
+        main()
+    except SystemExit as stop:
+        assert (stop.code or 0) in (0, 1), f"{line!r} ended with exit code {stop.code}"
+    finally:
+        sys.argv = before
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_examples_run(page, demo_study, tmp_path, monkeypatch, capsys):
+    import shutil
+
+    runnable = [(kind, text) for kind, _, text in blocks(page) if kind in ("python", "sh", "toml")]
+    if not any(kind == "python" or (kind == "sh" and commands(text)) for kind, text in runnable):
+        pytest.skip("no example to run on this page")
+    shutil.copytree(demo_study, tmp_path / "work")
+    monkeypatch.chdir(tmp_path / "work")
+    names = {"__name__": "__docs__"}
+    for kind, text in runnable:
+        if kind == "python":
+            exec(compile(text, str(page), "exec"), names)
+        elif kind == "sh":
+            for line in commands(text):
+                run_command(line)
+    capsys.readouterr()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_between_pages_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)#:]+?)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
+        assert (page.parent / target).exists(), f"{page.name} links to {target}, which is not there"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_block_says_what_it_is(page):
+    kinds = {kind for kind, _, _ in blocks(page)}
+    assert kinds <= {"python", "sh", "toml", "text", "json"}
