@@ -208,9 +208,6 @@ def repack():
 
 
 @pytest.fixture(scope="session")
-def recordings_folder() -> Path:
-    """The real recordings, beside the repository."""
-    folder = Path(__file__).resolve().parents[2].parent / "shared" / "recordings"
-    if not folder.is_dir():
-        pytest.skip("the real recordings (../shared/recordings) are not here")
-    return folder
+def recordings_folder(shared) -> Path:
+    """The real recordings; the test is skipped where they are absent."""
+    return shared / "recordings"

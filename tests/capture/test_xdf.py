@@ -45,6 +45,14 @@ def test_clock_offsets_bring_the_streams_together(make, native, read, sample):
     np.testing.assert_allclose(recording["time"].values, sample["time"].values, atol=1e-6)
 
 
+def test_clocks_that_were_set_anew_are_refused(make, native, refused):
+    for offsets, message in (((5.0, 5.0, 9.0), "jumped by 4.0 s"), ((5.0, float("nan")), "in order of time")):
+        chunks = b"".join(
+            make.xdf_chunk(4, struct.pack("<dd", 100 + n, at), 1) for n, at in enumerate(offsets)
+        )
+        assert message in refused(native["xdf"] + chunks)
+
+
 def stream_of(make, labels: list[str]) -> bytes:
     values = struct.pack("<d", 1.0) + np.zeros(len(labels), "<f4").tobytes()
     samples = make.xdf_chunk(3, b"\x01\x01\x08" + values, 1)

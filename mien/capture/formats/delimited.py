@@ -8,6 +8,7 @@ words are refused: no tracker writes them, so something else did.
 import csv
 import io
 import re
+from collections import Counter
 from collections.abc import Sequence
 from itertools import islice
 from typing import Any, NamedTuple
@@ -33,6 +34,7 @@ __all__ = [
 
 BOM = b"\xef\xbb\xbf"
 MAX_HEADER_BYTES = 65_536
+MAX_COLUMNS = 2_000
 LINE_END = re.compile(rb"[\r\n]")
 
 
@@ -68,9 +70,9 @@ def read_table(source: Source, *, text: Sequence[str] = (), whole: bool = True) 
     """
     _check_utf8(source)
     header = [name.strip() for name in first_line(source.content).split(",")]
-    if len(header) < 2:
+    if not 2 <= len(header) <= MAX_COLUMNS:
         raise RecordingError(
-            f"{source.name}, line 1: expected a header separated by commas, found "
+            f"{source.name}, line 1: expected a header of some 60 columns separated by commas, found "
             f"{first_line(source.content)[:60]!r}: "
             "a spreadsheet may have saved it differently; use the original file."
         )
@@ -222,7 +224,7 @@ def shape_columns(table: Table, expected: Sequence[str]) -> dict[str, int]:
 
 def check_twice(names: Sequence[str], where: str) -> None:
     """Refuse two columns (or fields) of one blend shape, in whatever spelling."""
-    twice = sorted({name for name in names if names.count(name) > 1})
+    twice = sorted(name for name, count in Counter(names).items() if count > 1)
     if twice:
         raise RecordingError(
             f"{where}: expected each blend shape once, found {', '.join(twice[:5])} more than once: remove "

@@ -28,9 +28,10 @@ if TYPE_CHECKING:
 __all__ = ["read_ifacialmocap", "sniff_ifacialmocap"]
 
 NAME = "ifacialmocap"
-RECEIVED = re.compile(r"(?P<time>\d[-\d:.T+Z]*)\s*[|,;\t ]\s*(?=[A-Za-z=])")
+# All repeats are bounded: an unbounded one can take quadratic time on a hostile line
+RECEIVED = re.compile(r"(?P<time>\d[-\d:.T+Z]{0,39})[|,;\t ]\s{0,3}(?=[A-Za-z=])")
 FIELD = re.compile(r"(?P<name>[A-Za-z]\w*)\s*[-&]\s*(?P<value>[^|]*)")
-FIELD_BYTES = re.compile(rb"[A-Za-z]\w*[-&]-?[0-9.]+\|")
+FIELD_BYTES = re.compile(rb"[A-Za-z]\w{0,40}[-&]-?[0-9.]{1,20}\|")
 PITCH_YAW_ROLL_TO_YAW_PITCH_ROLL = [1, 0, 2]
 
 

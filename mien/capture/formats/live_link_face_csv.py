@@ -6,6 +6,7 @@ name. The writer makes the app's own layout, 54,000 rows in about a second, for 
 up in tables of digits rather than formatted number by number.
 """
 
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,7 +23,7 @@ from mien.capture.formats.delimited import (
     shape_columns,
     words,
 )
-from mien.capture.formats.source import Source
+from mien.capture.formats.source import Source, printable
 from mien.capture.formats.timecode import (
     LIVE_LINK_BASE,
     clock_seconds,
@@ -116,22 +117,20 @@ def _check_header(source: Source) -> None:
     unknown = [name.strip() for name in header.split(",") if name.strip().lower() not in known]
     if unknown and len(lower) > len(known):
         raise RecordingError(
-            f"{source.name}, line 1: expected the {len(known)} columns of Live Link Face, found "
-            f"{len(lower)}, among them "
-            f"{', '.join(unknown[:5])}: files like this are generated from sound by a network and measure "
-            "no face; "
-            "use a recording of the camera."
+            f"{source.name}, line 1: expected the {len(known)} columns of Live Link Face, found {len(lower)}, among "
+            f"them {', '.join(map(printable, unknown[:5]))}: files like this are generated from sound by a network "
+            "and measure no face; use a recording of the camera."
         )
     if unknown:
         raise RecordingError(
             f"{source.name}, line 1: expected the columns of a Live Link Face CSV, found also "
-            f"{', '.join(map(repr, unknown[:5]))}: correct the spelling or remove the column."
+            f"{', '.join(map(printable, unknown[:5]))}: correct the spelling or remove the column."
         )
 
 
 def _check_columns(table: Table) -> None:
     lower = [name.lower() for name in table.header]
-    twice = sorted({name for name in lower if lower.count(name) > 1})
+    twice = [name for name, count in Counter(lower).items() if count > 1]
     if twice:
         raise RecordingError(
             f"{table.source.name}, line 1: expected each column once, found {twice[0]} twice: remove one."

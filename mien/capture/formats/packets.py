@@ -10,6 +10,7 @@ Device id and subject name decide only whether all packets show one face; they a
 
 import gzip
 import struct
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -195,11 +196,11 @@ def _recording(source: Source, format: str, packets: Iterable[Packet]) -> "xr.Da
         raise RecordingError(
             f"{source.name}: expected at least one packet, found none: the recording is empty; record again."
         )
-    faces = [packet.face for packet in packets]
-    if len(set(faces)) > 1:
+    faces = Counter(packet.face for packet in packets)
+    if len(faces) > 1:
         raise RecordingError(
-            f"{source.name}: expected packets of one face, found {len(set(faces))} devices or subjects "
-            f"({', '.join(str(faces.count(face)) for face in dict.fromkeys(faces))} packets): record one "
+            f"{source.name}: expected packets of one face, found {len(faces)} devices or subjects "
+            f"({', '.join(str(count) for _, count in faces.most_common(5))} packets): record one "
             "face a file."
         )
     rates = {packet.rate for packet in packets}

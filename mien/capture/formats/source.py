@@ -14,7 +14,7 @@ from mien.study.errors import RecordingError
 
 __all__ = [
     "HEAD_BYTES", "MAX_BYTES", "MAX_RATIO", "Source", "calibration_of", "check_unpacked", "gunzip", "head_of",
-    "is_video", "read_file",
+    "is_video", "open_plain", "printable", "read_file",
 ]  # fmt: skip
 
 MAX_BYTES = 2_000_000_000
@@ -32,6 +32,12 @@ class Source(NamedTuple):
     content: bytes
     calibrated: str = "unknown"  # yes | no | unknown, from `_cal` and `_raw`
     notes: tuple[str, ...] = ()  # what the reader of the recording should be told
+
+
+def printable(text: str, length: int = 60) -> str:
+    """A name out of a file, safe to print: without control characters, and not endless."""
+    plain = "".join(character if character.isprintable() else "?" for character in text[: length + 1])
+    return plain if len(plain) <= length else plain[:length] + "…"
 
 
 def calibration_of(file_name: str) -> str:

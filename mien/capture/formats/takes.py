@@ -20,6 +20,7 @@ from mien.capture.formats.source import (
     head_of,
     is_video,
     open_plain,
+    printable,
     read_file,
 )
 from mien.study.errors import RecordingError
@@ -114,7 +115,7 @@ def _zip_members(path: Path, archive: zipfile.ZipFile) -> list[_Member]:
         parts = PurePosixPath(entry.filename.replace("\\", "/"))
         if ".." in parts.parts or parts.is_absolute() or ":" in "".join(parts.parts[:1]):
             raise RecordingError(
-                f"{path}: expected paths inside the zip, found {entry.filename!r}, which leads outside of "
+                f"{path}: expected paths inside the zip, found {printable(entry.filename)!r}, which leads outside of "
                 "it: "
                 "do not trust this file; export the take again from the phone."
             )
@@ -125,10 +126,10 @@ def _zip_members(path: Path, archive: zipfile.ZipFile) -> list[_Member]:
         sum(entry.file_size for entry in readable), sum(e.compress_size for e in readable), str(path)
     )
     for entry in readable:
-        check_unpacked(entry.file_size, entry.compress_size, f"{path}, member {entry.filename}")
+        check_unpacked(entry.file_size, entry.compress_size, f"{path}, member {printable(entry.filename)}")
         if entry.flag_bits & 1:
             raise RecordingError(
-                f"{path}, member {entry.filename}: expected an open zip, found an encrypted one: unpack it "
+                f"{path}, member {printable(entry.filename)}: expected an open zip, found an encrypted one: unpack it "
                 "first."
             )
     return [
@@ -167,7 +168,7 @@ def _choose(where: str, members: list[_Member], recognise: Recognise) -> Source:
     if len(found) > 1:
         notes += ("the take holds a raw and a neutral-calibrated file; the raw one was read",)
     chosen = (raw or found)[0]
-    return open_plain(chosen.content(), f"{where}, member {chosen.name}", chosen.name, notes)
+    return open_plain(chosen.content(), f"{where}, member {printable(chosen.name)}", chosen.name, notes)
 
 
 def _head_or_nothing(member: _Member) -> bytes:
@@ -183,7 +184,7 @@ def _stem(name: str) -> str:
 
 
 def _listed(names: Iterable[str]) -> str:
-    names = list(names)
+    names = [printable(name) for name in names]
     return ", ".join(names[:4]) + (", …" if len(names) > 4 else "")
 
 

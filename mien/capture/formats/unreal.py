@@ -7,6 +7,7 @@ Timecodes count whole frames, so time is known to one frame, and two frames may 
 
 import json
 import math
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -132,10 +133,8 @@ def read_unreal_json(source: Source, *, rate: float | None = None) -> "xr.Datase
 def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise RecordingError(
-            f"found {next(n for n in names if names.count(n) > 1)} twice in one frame: remove one of them"
-        )
+        counts = Counter(name for name, _ in pairs)
+        raise RecordingError(f"found {counts.most_common(1)[0][0]} twice in one frame: remove one of them")
     return found
 
 
