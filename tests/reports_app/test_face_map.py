@@ -43,6 +43,8 @@ def test_the_tooltip_says_value_interval_and_probability():
         {"mouthSmile": 0.041}, p_direction={"mouthSmile": 0.99}, intervals={"mouthSmile": (0.02, 0.06)}
     )
     assert title(shapes_of(svg)["mouthSmile"]) == "mouthSmile +0.041 (0.02 to 0.06), P = 0.99"
+    svg = draw({"mouthSmile": 0.02})
+    assert title(shapes_of(svg)["mouthSmile"]) == "mouthSmile +0.020"
     svg = draw({"jawOpen": -0.0123}, p_direction={"jawOpen": 0.9999}, intervals={"jawOpen": (-0.02, -0.005)})
     assert title(shapes_of(svg)["jawOpen"]) == "jawOpen −0.012 (−0.02 to −0.005), P > 0.99"
 

@@ -3,7 +3,7 @@
 from html import escape
 
 from mien.reports_app.figures.colour import diverging
-from mien.reports_app.figures.face_style import HEIGHT, NOT_ESTIMATED, OUTLINES, Scale, hatching, signed
+from mien.reports_app.figures.face_style import HEIGHT, NOT_ESTIMATED, OUTLINES, Scale, hatching
 
 __all__ = ["legend"]
 
@@ -57,4 +57,4 @@ def _outline_key(y: float) -> str:
 
 
 def _tick(value: float) -> str:
-    return "0" if value == 0 else signed(value, 3)
+    return "0" if value == 0 else f"{value:+.3g}".replace("-", "−")

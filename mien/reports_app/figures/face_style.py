@@ -1,5 +1,6 @@
 """What the parts of the face map share: its scale, its outlines, its colours, its hatching."""
 
+import math
 from typing import NamedTuple
 
 from mien.reports_app.figures.colour import diverging
@@ -47,9 +48,12 @@ class Scale(NamedTuple):
 
 
 def signed(value: float, digits: int) -> str:
-    """`+0.041`, with so many significant digits and a true minus."""
+    """`+0.041`, `−0.020`: so many significant digits, with a true minus; 0 has no sign."""
     rounded = float(f"{value:.{digits}g}")
-    return f"{rounded:+.10g}".replace("-", "−")
+    if rounded == 0:
+        return "0"
+    decimals = max(digits - 1 - math.floor(math.log10(abs(rounded))), 0)
+    return f"{rounded:+.{decimals}f}".replace("-", "−")
 
 
 def hatching(identity: str, position: float) -> str:
