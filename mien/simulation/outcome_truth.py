@@ -27,15 +27,15 @@ import pandas as pd
 from joblib import Parallel, delayed
 
 from mien.data_prep.recipe import Recipe
-from mien.data_prep.trials import finish, prepare_recording
+from mien.data_prep.trials import finish
 from mien.simulation.design import Design, demo_design, small_design, stimuli_table
 from mien.simulation.people import draw_stimulus_effects
 from mien.simulation.recordings import simulate_person
+from mien.simulation.trials import person_trials
 from mien.simulation.truth import Truth, default_truth
 from mien.study.blend_shapes import BILATERAL_NAMES
 from mien.study.errors import StudyError
 from mien.study.files import write_whole
-from mien.study.labels import RecordingId
 from mien.study.trials import MEDIA, mean_over_bins
 
 __all__ = ["count_truth", "fingerprint", "outcome_truth", "pair_contrasts", "replay"]
@@ -143,17 +143,8 @@ def _prepared(design: Design, truth: Truth, recipe: Recipe, pair: int, *, swap: 
     """The trials of one person of a pair, before `finish`."""
     rng = np.random.default_rng(np.random.SeedSequence(SEED, spawn_key=(pair,)))
     effects = draw_stimulus_effects(design, truth, rng)
-    stimuli = stimuli_table(design, swap_valence=swap)
     person = simulate_person(design, truth, effects, rng, swap_valence=swap)
-    label = f"{2 * pair + swap:06d}"
-    tables = [
-        prepare_recording(
-            take.recording(), take.events, stimuli, recipe,
-            recording_id=RecordingId(label, "1", take.task, "1"), aligned=True,
-        ).trials
-        for take in person.takes
-    ]  # fmt: skip
-    return pd.concat(tables, ignore_index=True)
+    return person_trials(person, stimuli_table(design, swap_valence=swap), recipe, f"{2 * pair + swap:06d}")
 
 
 def _person_contrasts(outcomes: Outcomes, rows: np.ndarray, persons: int) -> np.ndarray:

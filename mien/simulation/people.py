@@ -147,5 +147,5 @@ def ratings(
     reacting = np.abs(truth.column("gain_picture")) >= 0.25
     direction = np.sign(truth.column("gain_picture")[reacting])
     answer = (size[:, reacting] * direction).mean(1) * np.sign([stimulus.sign for stimulus in order])
-    points = 5.0 + person.rating + effects.rating[numbers] + 1.2 * answer + rng.normal(0.0, 1.0, len(order))
+    points = 5.0 + person.rating + effects.rating[numbers] + 3.0 * answer + rng.normal(0.0, 1.0, len(order))
     return np.clip(np.rint(points), 0, 9).astype(np.int64)

@@ -131,7 +131,7 @@ def _write_person(folder: Path, design: Design, truth: Truth, seed: int, person:
 def _write_take(folder: Path, slate: str, take: Take, *, person: int, number: int) -> Path:
     """Write one take as the app leaves it; returns the folder, or the zip."""
     if person == OVER_MIDNIGHT and number > 0:
-        take = take._replace(start="23:58:" + take.start[6:])
+        take = take._replace(start="23:59:50" + take.start[8:])
     folder.mkdir()
     name = f"{slate}_iPad"
     raw = take.recording()
