@@ -125,7 +125,7 @@ class _Row(NamedTuple):
 def _rows(path: Path, error: type[MienError]) -> tuple[_Row, list[_Row]]:
     text = read_text(path, error)
     header = re.split(r"\r\n|\r|\n", text, maxsplit=1)[0]
-    if not text.strip() or not header.strip():
+    if not header.strip('\t;," '):
         found = "an empty first line" if text.strip() else "an empty file"
         raise error(f"{path}: expected a table with a header line, found {found}: start with the names.")
     if "\0" in text:
@@ -139,7 +139,7 @@ def _rows(path: Path, error: type[MienError]) -> tuple[_Row, list[_Row]]:
             line = reader.line_num + 1
     except csv.Error as reason:
         raise error(f"{path}, line {line}: expected a table, but {reason}: correct the line.") from None
-    while not any(value.strip() for value in rows[-1].cells):
+    while len(rows) > 1 and not any(value.strip() for value in rows[-1].cells):
         rows.pop()
     return rows[0], rows[1:]
 
