@@ -23,9 +23,10 @@ FROZEN_ROWS = 6  # DESIGN 3.2
 GAP_STEP = 1.5  # a step of this many usual ones is a gap
 STILL_RANGE = 1e-3  # a shape that stays within this never moves
 BLINK_HEIGHT = 0.35  # eyeBlink, mean of both eyes: a closing lid passes it …
-BLINK_PROMINENCE = 0.25  # … by a rise of its own, so that a look down is none …
-BLINK_LONGEST = 0.5  # s at half its height; longer is a closed eye
-BLINK_APART = 0.1  # s between two blinks at least
+BLINK_PROMINENCE = 0.25  # … by a rise and a fall of this size, so that a look down is none …
+BLINK_SIDE = 0.4  # s, each of them within this time; slower is a closed eye
+MAX_SIDE = 500  # frames: 0.4 s at 1,250 a second
+BLINK_APART = 0.3  # s between two blinks at least
 QUALITY_KEYS = (
     "source", "format", "frames", "duration_s", "rate_hz", "lost_frames", "gaps", "frozen_frames", "tracked_share",
     "still_shapes", "above_one", "below_zero", "zero_share", "blinks_per_min", "head", "verdict", "warnings",
@@ -113,26 +114,30 @@ def mark_untracked(recording: "xr.Dataset") -> "xr.Dataset":
 
 
 def blink_times(recording: "xr.Dataset") -> np.ndarray:
-    """Times (s) of the blinks: short, separate peaks of eyeBlink, mean of both eyes, in tracked frames."""
-    from scipy.signal import find_peaks
-
+    """Times (s) of the blinks: peaks of eyeBlink, mean of both eyes, that rise and fall within BLINK_SIDE."""
     lids = [name for name in ("eyeBlinkLeft", "eyeBlinkRight") if name in recording["blend_shape"].values]
-    if not lids or recording.sizes["time"] < 3:
+    if not lids:
         return np.empty(0)
     signal = recording["activation"].sel(blend_shape=lids).values.mean(axis=1)
     tracked = np.isfinite(signal)
-    time = recording["time"].values[tracked]
+    signal, time = signal[tracked], recording["time"].values[tracked]
     if len(time) < 3:
         return np.empty(0)
-    step = float(np.median(np.diff(time)))
-    peaks, _ = find_peaks(
-        signal[tracked],
-        height=BLINK_HEIGHT,
-        prominence=BLINK_PROMINENCE,
-        width=(0, BLINK_LONGEST / step),
-        distance=max(1, round(BLINK_APART / step)),
-    )
-    return time[peaks]
+    before, after = _lowest(signal, time, BLINK_SIDE)
+    deep = signal - np.maximum(before, after) >= BLINK_PROMINENCE
+    lowest_around = np.minimum(*_lowest(-signal, time, BLINK_APART))
+    peaks = time[deep & (signal >= BLINK_HEIGHT) & (-signal <= lowest_around)]
+    return peaks[np.diff(peaks, prepend=-np.inf) > BLINK_APART]  # a flat top is one blink
+
+
+def _lowest(signal: np.ndarray, time: np.ndarray, seconds: float) -> tuple[np.ndarray, np.ndarray]:
+    """The lowest value in the `seconds` up to each frame, and from it on; both (frames,)."""
+    side = max(1, min(len(time), MAX_SIDE, round(seconds / _step(time))))
+    windows = np.lib.stride_tricks.sliding_window_view
+    none = np.full(side, np.inf)
+    before = windows(np.concatenate([none, signal]), side + 1).min(axis=1)
+    after = windows(np.concatenate([signal, none]), side + 1).min(axis=1)
+    return before, after
 
 
 def quality_report(recording: "xr.Dataset", *, source: str, format: str | None = None) -> dict[str, Any]:

@@ -83,7 +83,7 @@ def read_table(source: Source, *, text: Sequence[str] = (), whole: bool = True) 
     try:
         columns = pcsv.read_csv(
             pa.BufferReader(source.content),
-            read_options=pcsv.ReadOptions(column_names=list(types), skip_rows=1),
+            read_options=pcsv.ReadOptions(column_names=list(types), skip_rows=1, use_threads=False),
             parse_options=pcsv.ParseOptions(quote_char=False),
             convert_options=pcsv.ConvertOptions(
                 column_types=types, null_values=[""], strings_can_be_null=True
