@@ -28,13 +28,15 @@ def combine_sides(activation: np.ndarray, names: list[str], sides: str) -> Outco
     column = {name: index for index, name in enumerate(names)}
     outcomes = outcome_names(sides)
     present = [name for name in outcomes if all(member in column for member in members(name))]
-    parts = [[column[member] for member in members(name)] for name in present]
-    by_shape = np.ascontiguousarray(activation.T, dtype=np.float32)
-    values = by_shape[[part[0] for part in parts]]
-    pairs = [index for index, part in enumerate(parts) if len(part) == 2]
-    right = by_shape[[parts[index][1] for index in pairs]]
-    if sides == "asymmetry":
-        values[pairs] -= right
-    else:
-        values[pairs] = (values[pairs] + right) * np.float32(0.5)
+    by_shape = np.asarray(activation, dtype=np.float32).T
+    values = np.empty((len(present), len(activation)), dtype=np.float32)
+    for row, name in zip(values, present, strict=True):
+        left, *right = (by_shape[column[member]] for member in members(name))
+        if not right:
+            row[:] = left
+        elif sides == "asymmetry":
+            np.subtract(left, right[0], out=row)
+        else:
+            np.add(left, right[0], out=row)
+            np.multiply(row, np.float32(0.5), out=row)
     return Outcomes(tuple(present), values, tuple(name for name in outcomes if name not in present))

@@ -153,20 +153,22 @@ def _trials_of(
     shown = events.loc[events["stimulus_id"].notna().to_numpy()]
     if shown.empty:
         raise StudyError(f"{where}: expected at least one event with a stimulus_id, found none: fill it in.")
-    for row in np.flatnonzero(events["stimulus_id"].notna().to_numpy()):
-        onset = float(events["onset"].iloc[row])
-        if not 0 <= onset <= end:
-            raise StudyError(
-                f"{cell(where, int(row), 'onset')}: expected an onset within the recording (0 to {end:.3f} s), found "
-                f"{onset:g} s: check that these events belong to this recording and are on its clock (mien align)."
-            )
-    known = stimuli.drop_duplicates("stimulus_id").set_index("stimulus_id")
-    trials = shown.sort_values("onset", kind="stable").reset_index(drop=True)
+    onset = events["onset"].to_numpy(dtype=np.float64)
+    outside = np.flatnonzero(events["stimulus_id"].notna().to_numpy() & ~((onset >= 0) & (onset <= end)))
+    if len(outside):
+        row = int(outside[0])
+        raise StudyError(
+            f"{cell(where, row, 'onset')}: expected an onset within the recording (0 to {end:.3f} s), found "
+            f"{onset[row]:g} s: check that these events belong to this recording and are on its clock (mien align)."
+        )
+    trials = shown.iloc[np.argsort(shown["onset"].to_numpy(), kind="stable")].reset_index(drop=True)
+    known = pd.Index(stimuli["stimulus_id"])
+    which = known.get_indexer(pd.Index(trials["stimulus_id"]))
     for name, levels in (("valence", VALENCES), ("medium", MEDIA)):
-        trials[name] = pd.Categorical(known.loc[trials["stimulus_id"], name], categories=levels, ordered=True)
-    trials[LISTED_DURATION] = known.loc[trials["stimulus_id"], "duration"].to_numpy(dtype=np.float64)
+        trials[name] = pd.Categorical(stimuli[name].array[which], categories=levels, ordered=True)
+    trials[LISTED_DURATION] = stimuli["duration"].to_numpy(dtype=np.float64)[which]
     trials["duration"] = trials["duration"].fillna(trials[LISTED_DURATION])
-    trials["stimulus"] = pd.Categorical(trials["stimulus_id"], categories=list(known.index))
+    trials["stimulus"] = pd.Categorical.from_codes(which, categories=known)
     return trials
 
 

@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mien.data_prep.clocks import (
@@ -30,11 +30,13 @@ def events(onset, duration=6.0):
     return pd.DataFrame({"onset": onset, "duration": duration, "stimulus_id": "a"})
 
 
+@settings(deadline=None)
 @given(alignments, seconds)
 def test_to_stimulus_undoes_to_recording(alignment, time):
     assert to_stimulus(to_recording(time, alignment), alignment) == pytest.approx(time, abs=1e-6)
 
 
+@settings(deadline=None)
 @given(alignments, alignments, st.lists(st.floats(0, 1e4), min_size=1, max_size=5))
 def test_aligning_anew_is_aligning_the_original(first, second, onsets):
     once = apply(events(onsets), second)
@@ -43,6 +45,7 @@ def test_aligning_anew_is_aligning_the_original(first, second, onsets):
     assert list(again["onset_stimulus"]) == onsets
 
 
+@settings(deadline=None)
 @given(
     st.floats(-1e3, 1e3),
     st.floats(-2000, 2000),

@@ -3,7 +3,7 @@
 import pickle
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mien.data_prep.recipe import Exclusion, Recipe
@@ -59,6 +59,7 @@ recipes = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(recipes)
 def test_toml_and_back_is_the_same_recipe(recipe):
     back = Recipe.from_toml(recipe.to_toml())
@@ -188,6 +189,7 @@ def test_a_missing_file_and_other_bytes_are_refused(tmp_path):
         Recipe.from_toml(tmp_path / "latin.toml")
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=400))
 def test_any_bytes_give_a_recipe_or_one_error(tmp_path_factory, content):
     path = tmp_path_factory.getbasetemp() / "any.toml"

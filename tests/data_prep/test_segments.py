@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mien.data_prep.segments import EDGE, Frames, due_times, stretches
@@ -23,6 +23,7 @@ def by_loop(time, values, start, stop):
     return [np.reshape(one, shape) for one in (mean, sd, peak, tracked)]
 
 
+@settings(deadline=None)
 @given(st.integers(0, 10**6), st.integers(1, 80), st.floats(0, 0.9))
 def test_stretches_are_what_a_loop_gives(seed, frames, untracked):
     rng = np.random.default_rng(seed)
