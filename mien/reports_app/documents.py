@@ -17,6 +17,7 @@ from jinja2 import DictLoader, Environment, StrictUndefined
 from markupsafe import Markup
 
 from mien.reports_app import methods, tables, wording
+from mien.reports_app.attributes import failures
 from mien.reports_app.defaults import DEFAULTS, Decisions
 from mien.reports_app.figures.bars import exclusion_bars, valid_share_bars
 from mien.reports_app.figures.face_map import face_map_svg
@@ -149,7 +150,8 @@ def content_security_policy(style: str) -> str:
 
 
 def _by_effect(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
-    names = [str(name) for name in dict.fromkeys(table["effect"]) if name != "Intercept"]
+    names = [str(name) for name in dict.fromkeys(table["effect"])]
+    names = [name for name in names if name != "Intercept"] or names  # alone, it is the effect
     names.sort(key=lambda name: FIRST.index(name) if name in FIRST else len(FIRST))
     return [(name, table.loc[table["effect"] == name].reset_index(drop=True)) for name in names]
 
@@ -160,7 +162,8 @@ def _effect_part(
     rows = rows.merge(inner_intervals(fit, effect), on="blend_shape", how="left")
     every = rows_of(rows)
     counted = [row for row in every if row["blend_shape"] not in SET_APART]
-    units = str(rows["units"].iloc[0])
+    units = wording.units_text(str(every[0]["units"]))
+    reasons = failures(fit)
     title = wording.effect_title(effect)
     answer = wording.answer(counted, decisions=decisions)
     return EffectPart(
@@ -170,7 +173,11 @@ def _effect_part(
         answer=answer,
         told=_told(counted, wording.phrase_of(effect), decisions),
         failed=[
-            wording.effect_sentence(row, decisions=decisions) for row in counted if row["verdict"] != "passed"
+            wording.effect_sentence(
+                row, decisions=decisions, failure=reasons.get(str(row["blend_shape"]), "")
+            )
+            for row in counted
+            if row["verdict"] != "passed"
         ],
         signs=_signs(counted, decisions),
         face=_drawn(_face(every, sides, units=f"{title}, {units}", label=f"Face map. {answer}")),

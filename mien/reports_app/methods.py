@@ -4,10 +4,12 @@ A fit stores its formula, priors with their numbers and sources, coding, engine,
 the paragraph is written from what was run and from nothing else.
 """
 
-import json
 import math
 from collections.abc import Iterable, Mapping
 from typing import Any
+
+from mien.reports_app.attributes import left_out, parsed
+from mien.study.trials import VALENCES
 
 __all__ = ["baseline_statement", "clock_statement", "engine_sentence", "methods_sentences", "priors_text"]
 
@@ -18,16 +20,6 @@ SOURCE_WORDS = {
     "user": "set by the user",
 }
 NUMBERS_FIRST = ("mean", "sd", "df", "scale", "rate", "eta", "value")
-
-
-def _json(fit: Any, name: str) -> Any:
-    text = fit.attrs.get(name, "")
-    if not isinstance(text, str):
-        return text
-    try:
-        return json.loads(text) if text else {}
-    except ValueError:
-        return text
 
 
 def methods_sentences(name: str, fit: Any, *, rows: str = "trial means") -> list[str]:
@@ -47,14 +39,15 @@ def methods_sentences(name: str, fit: Any, *, rows: str = "trial means") -> list
         f"{FAMILY_WORDS.get(family, family)} likelihood and the formula {fit.attrs.get('formula', '–')}"
         f"{_groups(posterior)}.",
     ]
-    coding = _coding(_json(fit, "coding"))
+    sentences += _rows_told(fit)
+    coding = _coding(parsed(fit, "coding"))
     sentences += [f"Coding: {coding}."] if coding else []
-    priors = priors_text(_json(fit, "priors"))
+    priors = priors_text(parsed(fit, "priors"))
     sentences += (
         [f"Priors (numbers in the outcome’s units; ranges are over outcomes): {priors}."] if priors else []
     )
     sentences.append(engine_sentence(fit))
-    versions = _json(fit, "versions")
+    versions = parsed(fit, "versions")
     if isinstance(versions, Mapping) and versions:
         sentences.append("Software: " + ", ".join(f"{key} {value}" for key, value in versions.items()) + ".")
     hashes = [f"{label} {str(fit.attrs[key])[:12]}…" for key, label in HASHES.items() if fit.attrs.get(key)]
@@ -74,24 +67,40 @@ def _groups(posterior: Any) -> str:
     return f" ({', '.join(sizes)})" if sizes else ""
 
 
+def _rows_told(fit: Any) -> list[str]:
+    """How many rows became what, and which outcomes were not fitted."""
+    counts = parsed(fit, "counts")
+    told = [f"{number:,} {words}" for key, words in COUNTS.items() if (number := counts.get(key))]
+    sentences = [f"Rows over all outcomes: {', '.join(told)}."] if told else []
+    missing = [f"{name} ({reason})" for name, reason in left_out(fit).items()]
+    return sentences + ([f"Not fitted: {', '.join(missing)}."] if missing else [])
+
+
+COUNTS = {
+    "bins": "bins",
+    "rows": "rows",
+    "excluded": "excluded",
+    "missing": "with missing values",
+    "in_dead_shapes": "of shapes that were not fitted",
+    "modelled": "complete",
+}
+
+
 def _coding(coding: Any) -> str:
-    """`valence: negative −½, positive +½` from whatever depth the coding is told in."""
-    if isinstance(coding, Mapping):
-        return "; ".join(f"{key}: {_coding_of(value)}" for key, value in coding.items())
-    return str(coding) if coding else ""
+    """`valence: negative −½, positive +½`, from category → levels in order."""
+    if not isinstance(coding, Mapping):
+        return str(coding)
+    return "; ".join(
+        f"{name}: {_levels(str(name), [str(one) for one in levels])}" for name, levels in coding.items()
+    )
 
 
-def _coding_of(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return ", ".join(f"{key} {_coding_of(inner)}" for key, inner in value.items())
-    if isinstance(value, list):
-        return " / ".join(_coding_of(inner) for inner in value)
-    return _plain(value) if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
-
-
-def _plain(value: float) -> str:
-    halves = {0.5: "+½", -0.5: "−½"}
-    return halves.get(float(value), f"{value:.3g}".replace("-", "−"))
+def _levels(name: str, levels: list[str]) -> str:
+    if len(levels) == 2:
+        return f"{levels[0]} −½, {levels[1]} +½"
+    if name == "valence" and tuple(levels) == VALENCES:
+        return "positive − negative, and neutral − the mean of both"
+    return f"deviations from the mean of {', '.join(levels)}"
 
 
 def priors_text(priors: Any) -> str:

@@ -12,7 +12,8 @@ from typing import Any
 import pandas as pd
 
 from mien.reports_app import wording
-from mien.reports_app.rows import by_region, rows_of
+from mien.reports_app.attributes import verdict_detail
+from mien.reports_app.rows import Row, by_region, rows_of
 
 __all__ = [
     "clock",
@@ -175,22 +176,31 @@ def reasons_table(counts: Mapping[str, Any]) -> pd.DataFrame:
 
 
 def diagnostics_table(effects: Mapping[str, pd.DataFrame], fits: Mapping[str, Any]) -> pd.DataFrame:
-    """One row a fit: verdict, worst R-hat and ESS among the reported effects, divergences, draws."""
-    return pd.DataFrame([_diagnostics(name, effects[name], fits[name]) for name in effects])
+    """One row a fit: verdict, worst R-hat and ESS, divergences, draws.
+
+    The extremes are over all hyperparameters and coefficients where the fit tells them (`diagnostics_detail`), else
+    over the effects.
+    """
+    return pd.DataFrame([_diagnostics(name, rows_of(effects[name]), fits[name]) for name in effects])
 
 
-def _diagnostics(name: str, effects: pd.DataFrame, fit: Any) -> dict[str, str]:
-    stats = fit["sample_stats"].to_dataset() if "sample_stats" in fit.children else {}
-    divergences = str(int(stats["diverging"].sum())) if "diverging" in stats else "–"
-    posterior, rows = fit["posterior"].to_dataset(), rows_of(effects)
+def _diagnostics(name: str, rows: list[Row], fit: Any) -> dict[str, str]:
+    detail = {
+        "max_r_hat": max(float(row["r_hat"]) for row in rows),
+        "min_ess_bulk": min(float(row["ess_bulk"]) for row in rows),
+        "min_ess_tail": min(float(row["ess_tail"]) for row in rows),
+        **verdict_detail(fit),
+    }
+    sizes = fit["posterior"].to_dataset().sizes
     failed = sorted({str(row["blend_shape"]) for row in rows if row["verdict"] != "passed"})
     return {
         "fit": name,
         "checks": str(fit.attrs.get("diagnostics", "–")),
-        "worst R-hat": f"{max(row['r_hat'] for row in rows):.3f}",
-        "least bulk ESS": f"{min(row['ess_bulk'] for row in rows):.0f}",
-        "least tail ESS": f"{min(row['ess_tail'] for row in rows):.0f}",
-        "divergences": divergences,
-        "draws": f"{posterior.sizes.get('chain', 1)} × {posterior.sizes.get('draw', 0)}",
+        "worst R-hat": f"{detail['max_r_hat']:.3f}",
+        "least bulk ESS": f"{detail['min_ess_bulk']:.0f}",
+        "least tail ESS": f"{detail['min_ess_tail']:.0f}",
+        "least BFMI": _plain(detail.get("min_bfmi"), 2),
+        "divergences": str(detail.get("divergences", "–")),
+        "draws": f"{sizes.get('chain', 1)} × {sizes.get('draw', 0)}",
         "shapes that failed": ", ".join(failed) or "–",
     }

@@ -16,7 +16,7 @@ from mien.study.blend_shapes import BLEND_SHAPES, NAMES, bilateral_name
 
 __all__ = [
     "MOVEMENTS", "Phrase", "answer", "decimals_for", "effect_note", "effect_numbers", "effect_sentence", "effect_title",
-    "interval_text", "movement", "number", "phrase_of", "probability_text", "subject_of", "wrong_signs",
+    "interval_text", "movement", "number", "phrase_of", "probability_text", "subject_of", "units_text", "wrong_signs",
 ]  # fmt: skip
 
 # What the movements are called in plain words (general knowledge; ARKit's names stand beside them).
@@ -66,6 +66,11 @@ def phrase_of(effect: str) -> Phrase:
     return PHRASES.get(effect, Phrase(effect, "above zero", "below zero", f"in “{effect}”"))
 
 
+def units_text(units: str) -> str:
+    """`coefficient units` for the units of ARKit's coefficients; others as they are."""
+    return "coefficient units" if units == "coefficient" else units
+
+
 def effect_title(effect: str) -> str:
     """What the effect is, as a figure's units say it."""
     return phrase_of(effect).title
@@ -104,17 +109,18 @@ def decimals_for(spread: float, *, digits: int = 2) -> int:
     return 3 if not spread > 0 else int(min(max(digits - 1 - math.floor(math.log10(spread)), 2), 5))
 
 
-def effect_sentence(row: Mapping[str, Any], *, decisions: Decisions = DEFAULTS) -> str:
+def effect_sentence(row: Mapping[str, Any], *, decisions: Decisions = DEFAULTS, failure: str = "") -> str:
     """One effect on one shape as a sentence.
 
     Parameters
     ----------
     row : a row of `mien.effects`.
+    failure : why the computation failed, where the fit says so.
     """
     name, phrase = str(row["blend_shape"]), phrase_of(str(row["effect"]))
     subject = subject_of(name)
     if str(row["verdict"]) != "passed":
-        return f"{subject}: {CANNOT_TELL}: the computation did not pass its checks{_failure(row)}."
+        return f"{subject}: {CANNOT_TELL}: the computation did not pass its checks{_failure(row, failure)}."
     decimals = decimals_for(float(row["sd"]), digits=1)
     word = decisions.word(float(row["p_direction"]))
     direction = phrase.up if int(row["direction"]) > 0 else phrase.down
@@ -131,7 +137,7 @@ def effect_numbers(row: Mapping[str, Any]) -> str:
     """`+0.041 coefficient units (95 % ETI +0.025 to +0.058; P(direction) > 0.99)`."""
     decimals = decimals_for(float(row["sd"]), digits=1)
     return (
-        f"{number(row['mean'], decimals)} {row['units']} ({interval_text(row, decimals)}; "
+        f"{number(row['mean'], decimals)} {units_text(str(row['units']))} ({interval_text(row, decimals)}; "
         f"P(direction) {_equals(float(row['p_direction']))})"
     )
 
@@ -168,7 +174,9 @@ def _decision(row: Mapping[str, Any], decimals: int) -> str:
     return ""
 
 
-def _failure(row: Mapping[str, Any]) -> str:
+def _failure(row: Mapping[str, Any], failure: str) -> str:
+    if failure:
+        return f" ({failure})"
     values = [
         f"{label} {float(row[column]):{form}}"
         for column, label, form in (

@@ -7,6 +7,8 @@ from functools import partial
 from pathlib import Path
 
 from mien.models import effects, load
+from mien.reports_app.attributes import rope_widths
+from mien.reports_app.defaults import Decisions
 from mien.reports_app.documents import study_report
 from mien.reports_app.figures.heat_strip import heat_strip_svg
 from mien.study.errors import StudyError
@@ -41,15 +43,17 @@ def write_study_report(study: Study, out: Path | None = None, *, note: str = "")
         )
     fits = {name: load(path) for name, path in paths.items()}
     quality = [quality_of(study, recording_id) for recording_id in study.recordings()]
+    decisions = Decisions.from_mapping(study.settings.get("decisions", {}))
     document = study_report(
         study.name,
-        effects={name: effects(fit) for name, fit in fits.items()},
+        effects={name: effects(fit, rope=rope_widths(fit, decisions.rope)) for name, fit in fits.items()},
         fits=fits,
         prep=prep,
         quality=quality,
         participants=study.participants,
         stimuli=study.stimuli,
         strips=_strips(study),
+        decisions=decisions,
         note=note,
     )
     path = out or study.derivatives / "reports" / "report.html"

@@ -3,6 +3,7 @@ import json
 import pytest
 
 from mien.reports_app import methods
+from mien.study.trials import VALENCES
 
 
 def test_the_paragraph_says_what_was_run(fit):
@@ -12,6 +13,7 @@ def test_the_paragraph_says_what_was_run(fit):
         "32 participants, 40 stimuli", "valence: negative −½, positive +½", "4 chains of 250 draws, seed 0",
         "valence ~ Normal(0, 0.1 to 0.43) [scaled once to the data’s standard deviations by a stated rule]",
         "corr:participant ~ LKJ(2) [common convention]", "pymc 6.4.0", "data aaaaaaaaaaaa…", "were passed",
+        "520,000 rows, 31,200 excluded, 488,800 complete",
     ):  # fmt: skip
         assert part in text
 
@@ -51,7 +53,21 @@ def test_unaligned_clocks_are_a_warning():
     assert "not aligned" not in methods.clock_statement("aligned")
 
 
-def test_unknown_coding_is_told_as_it_stands(fit):
+def test_the_coding_is_told_in_words(fit):
     odd = fit.copy()
-    odd.attrs = {**fit.attrs, "coding": json.dumps({"group": ["control", "patient"]})}
-    assert "group: control / patient" in " ".join(methods.methods_sentences("x", odd))
+    odd.attrs = {
+        **fit.attrs,
+        "coding": json.dumps(
+            {"group": ["control", "patient"], "site": ["a", "b", "c"], "valence": list(VALENCES)}
+        ),
+    }
+    text = " ".join(methods.methods_sentences("x", odd))
+    assert "group: control −½, patient +½" in text
+    assert "site: deviations from the mean of a, b, c" in text
+    assert "valence: positive − negative, and neutral − the mean of both" in text
+
+
+def test_what_was_not_fitted_is_said(fit):
+    odd = fit.copy()
+    odd.attrs = {**fit.attrs, "left_out": json.dumps({"tongueOut": "never moved"})}
+    assert "Not fitted: tongueOut (never moved)." in " ".join(methods.methods_sentences("x", odd))

@@ -57,9 +57,14 @@ def test_diagnostics_tell_the_worst(effects, fit, row):
         [effects, pd.DataFrame([row("smile - frown", 0.1, 0.1, r_hat=1.04, ess_bulk=90.0, verdict="failed")])]
     )
     one = tables.diagnostics_table({"valence": worse}, {"valence": fit}).iloc[0]
-    assert one["worst R-hat"] == "1.040"
-    assert one["least bulk ESS"] == "90"
+    assert one["worst R-hat"] == "1.004"
+    assert one["least bulk ESS"] == "871"
+    assert one["least BFMI"] == "0.71"
     assert one["divergences"] == "0"
     assert one["draws"] == "4 × 250"
     assert one["shapes that failed"] == "smile - frown"
+    bare = fit.copy()
+    bare.attrs = {"diagnostics": "failed"}
+    one = tables.diagnostics_table({"valence": worse}, {"valence": bare}).iloc[0]
+    assert one[["worst R-hat", "least bulk ESS", "divergences"]].tolist() == ["1.040", "90", "–"]
     assert tables.computation_table(worse)["checks"].tolist().count("failed") == 1

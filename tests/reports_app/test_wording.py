@@ -51,6 +51,8 @@ def test_a_failed_verdict_says_nothing_about_the_face(row):
         "Smile (mouthSmile): cannot tell: the computation did not pass its checks "
         "(R-hat 1.080, bulk ESS 51, tail ESS 2100)."
     )
+    told = effect_sentence(row("mouthSmile", 0.04, 0.001, verdict="failed"), failure="R-hat of sigma 1.400")
+    assert told.endswith("did not pass its checks (R-hat of sigma 1.400).")
 
 
 @pytest.mark.parametrize("effect", ["valence", "neutral", "medium", "valence:medium", "age"])
