@@ -118,9 +118,9 @@ def _write_person(folder: Path, design: Design, truth: Truth, seed: int, person:
             {
                 "source": source.relative_to(folder).as_posix(),
                 "participant": label,
-                "session": "1",
+                "session": "n/a",
                 "task": take.task,
-                "run": "1",
+                "run": "n/a",
                 "events": events.relative_to(folder).as_posix(),
                 "clock": "same" if design.clock == "aligned" else "n/a",
             }
