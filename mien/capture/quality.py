@@ -100,8 +100,8 @@ def frozen_frames(recording: "xr.Dataset") -> np.ndarray:
 def mark_untracked(recording: "xr.Dataset") -> "xr.Dataset":
     """The Recording with frozen stretches set to NaN (shapes and head).
 
-    For preparing trials: the files of a study keep what the tracker sent, so that the quality report of a file
-    is the same before and after the import.
+    Applied on import, after the quality report has counted them, so that every later step sees `n/a`; the native file
+    is unchanged.
     """
     frozen = frozen_frames(recording)
     if not frozen.any():

@@ -129,6 +129,17 @@ def test_nothing_there_is_said(tmp_path, refused):
     assert "found none of these in its first bytes" in refused(b"hello, world\n1,2\n", "a.csv")
 
 
+def test_paths_that_cannot_be_opened_are_said(tmp_path, take, monkeypatch):
+    assert "check the path" in message_of(tmp_path / ("a" * 5000))
+    assert "check the path" in message_of("a\0b")
+
+    def refuse(self):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(type(take), "iterdir", refuse)
+    assert "expected a readable folder, but Permission denied" in message_of(take)
+
+
 def test_a_device_is_no_recording():
     assert "something else (a device or a socket)" in message_of("/dev/null")
 

@@ -53,8 +53,13 @@ def open_source(path: Path, recognise: Recognise) -> Source:
     RecordingError
     """
     path = Path(path)
-    if path.is_dir():
-        return _choose(str(path), _folder_members(path), recognise)
+    try:
+        if path.is_dir():
+            return _choose(str(path), _folder_members(path), recognise)
+    except OSError as reason:
+        raise RecordingError(
+            f"{path}: expected a readable folder, but {reason.strerror or reason}: check the path and its rights."
+        ) from None
     if is_video(path.name):
         raise _only_video(str(path))
     content = read_file(path)
