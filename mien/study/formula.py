@@ -126,7 +126,7 @@ def _check_with_formulae(formula: Formula) -> None:
         found = {str(name) for name in model_description(formula.formulae).var_names} - {""}
     except Exception as reason:  # formulae raises whatever its own code stumbles over
         raise SpecError(
-            f"formula {formula.text!r}: expected terms that formulae can combine, but it says {reason}: "
+            f"formula {formula.text!r}: expected terms that formulae can combine, found others ({reason}): "
             "write the products out as single terms."
         ) from None
     if not found <= set(formula.columns):

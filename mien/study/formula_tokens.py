@@ -58,7 +58,9 @@ def tokens_of(text: str) -> list[Token]:
 
 def _known_to_formulae(found: re.Match[str]) -> bool:
     name, number = found["name"], found["number"]
-    return name[0].isalpha() if name else number is None or len(number) <= MAX_DIGITS
+    if name:
+        return name.isidentifier() and name[0].isalpha()
+    return number is None or len(number) <= MAX_DIGITS
 
 
 def join(tokens: Sequence[Token]) -> str:
