@@ -102,7 +102,7 @@ def study_report(  # noqa: PLR0913  (the parts of a study, by name)
             people=_people(participants),
             quality=tables.quality_table(quality),
             verdicts=_verdicts(quality),
-            strips={source: _drawn(svg) for source, svg in (strips or {}).items()},
+            strips=[_drawn((strips or {}).get(str(one["source"]), "")) for one in quality] if strips else [],
             prep=prep,
             exclusion_figure=_figure(exclusion_bars(prep), "Share of rows kept, and excluded by each reason"),
             valid_figure=_figure(
@@ -209,9 +209,10 @@ def _signs(counted: Sequence[Row], decisions: Decisions) -> str:
     flagged, expected = wording.wrong_signs(counted, decisions=decisions)
     if not flagged:
         return "No shape is flagged, so no sign can be wrong."
+    shapes = "1 shape is" if flagged == 1 else f"{flagged} shapes are"
     return (
-        f"{flagged} shapes are flagged (P(direction) ≥ {decisions.flag:g}); the expected number of wrong signs among "
-        f"them is {expected:.2f}, given the model."
+        f"{shapes} flagged (P(direction) ≥ {decisions.flag:g}); the expected number of wrong signs among "
+        f"{'it' if flagged == 1 else 'them'} is {expected:.2f}, given the model."
     )
 
 

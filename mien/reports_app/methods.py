@@ -111,10 +111,15 @@ def priors_text(priors: Any) -> str:
     priors : {parameter: prior} or {outcome: {parameter: prior}}, a prior being plain data with "family", its
         numbers and "source".
     """
-    by_parameter = _by_parameter(priors)
-    if not by_parameter:
-        return ""
-    return "; ".join(f"{name} ~ {_prior_text(many)}" for name, many in by_parameter.items())
+    by_source: dict[str, list[str]] = {}
+    for name, many in _by_parameter(priors).items():
+        by_source.setdefault(_source_text(many), []).append(f"{name} ~ {_prior_text(many)}")
+    return "; ".join(f"{', '.join(texts)} [{source}]" for source, texts in by_source.items())
+
+
+def _source_text(many: list[Mapping[str, Any]]) -> str:
+    sources = dict.fromkeys(str(one.get("source", "source unknown")) for one in many)
+    return " or ".join(SOURCE_WORDS.get(source, source) for source in sources)
 
 
 def _by_parameter(priors: Any) -> dict[str, list[Mapping[str, Any]]]:
@@ -136,9 +141,7 @@ def _prior_text(many: list[Mapping[str, Any]]) -> str:
     family = " or ".join(dict.fromkeys(str(one["family"]) for one in many))
     names = [name for name in NUMBERS_FIRST if all(name in one for one in many)]
     numbers = ", ".join(_range(_flat(one[name] for one in many)) for name in names)
-    sources = dict.fromkeys(str(one.get("source", "")) for one in many)
-    said = "; ".join(SOURCE_WORDS.get(source, source) for source in sources if source)
-    return f"{family}({numbers})" + (f" [{said}]" if said else "")
+    return f"{family}({numbers})"
 
 
 def _flat(values: Iterable[Any]) -> list[float]:

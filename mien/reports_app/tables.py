@@ -14,6 +14,7 @@ import pandas as pd
 from mien.reports_app import wording
 from mien.reports_app.attributes import verdict_detail
 from mien.reports_app.rows import Row, by_region, rows_of
+from mien.study.blend_shapes import BILATERAL_NAMES, BLEND_SHAPES, bilateral_name, members
 
 __all__ = [
     "clock",
@@ -25,11 +26,7 @@ __all__ = [
     "reasons_table",
 ]
 
-DECISION_WORDS = {
-    "inside": "practically none under these limits",
-    "outside": "outside the limits",
-    "undecided": "undecided",
-}
+DECISION_WORDS = {"inside": "practically none", "outside": "outside", "undecided": "undecided"}
 
 
 def effects_table(effects: pd.DataFrame) -> pd.DataFrame:
@@ -103,18 +100,37 @@ def quality_table(quality: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     return pd.DataFrame(
         [
             {
-                "recording": str(one["source"]),
+                "recording": recording_label(str(one["source"])),
                 "verdict": str(one["verdict"]),
                 "length": clock(one["duration_s"]),
                 "frames/s": _plain(one["rate_hz"], 1),
                 "frames lost": f"{int(one['lost_frames'])} ({_share(_lost(one))})",
                 "tracked": _share(float(one["tracked_share"])),
                 "blinks/min": _plain(one["blinks_per_min"], 0),
-                "still shapes": ", ".join(one["still_shapes"]) or "–",
-                "warnings": "; ".join(str(text) for text in one["warnings"]) or "–",
+                "remarks": _remarks(one),
             }
             for one in quality
         ]
+    )
+
+
+def recording_label(source: str) -> str:
+    """`sub-01 task-met run-1` for `sub-01_ses-1_task-met_tracksys-arkit_run-1`: words that may wrap."""
+    return " ".join(part for part in source.split("_") if not part.startswith("tracksys-"))
+
+
+def _remarks(one: Mapping[str, Any]) -> str:
+    still = [str(name) for name in one["still_shapes"]]
+    parts = [f"never moved: {', '.join(_paired(still))}"] if still else []
+    return "; ".join([*map(str, one["warnings"]), *parts]) or "–"
+
+
+def _paired(names: Sequence[str]) -> list[str]:
+    """Shapes, with one name for a pair of which both sides are there."""
+    bases = [bilateral_name(name) if name in BLEND_SHAPES else name for name in names]
+    whole = {base for base in bases if base in BILATERAL_NAMES and set(members(base)) <= set(names)}
+    return list(
+        dict.fromkeys(base if base in whole else name for base, name in zip(bases, names, strict=True))
     )
 
 

@@ -22,6 +22,13 @@ def test_priors_of_one_outcome_and_of_many():
     one = {"valence": {"family": "Normal", "mean": 0.0, "sd": 0.5, "source": "user"}}
     assert methods.priors_text(one) == "valence ~ Normal(0, 0.5) [set by the user]"
     assert methods.priors_text({"a": one, "b": one}) == methods.priors_text(one)
+    rule = {"valence": {"family": "Normal", "mean": 0.0, "sd": 0.02, "source": "rule"}}
+    rule["sigma"] = {"family": "HalfStudentT", "df": 4.0, "scale": 0.1, "source": "convention"}
+    rule["Intercept"] = {"family": "Flat", "source": "rule"}
+    assert methods.priors_text(rule) == (
+        "valence ~ Normal(0, 0.02), Intercept ~ Flat() [scaled once to the data’s standard deviations by a stated "
+        "rule]; sigma ~ HalfStudentT(4, 0.1) [common convention]"
+    )
     assert methods.priors_text({}) == ""
     assert methods.priors_text("unreadable") == ""
 

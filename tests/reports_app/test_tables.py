@@ -31,9 +31,19 @@ def test_the_quality_table_says_what_was_found(quality):
     assert table["length"][0] == "14:07"
     assert table["frames lost"][0] == "37 (< 1 %)"
     assert table["verdict"].tolist().count("repeat") == 1
-    assert table["warnings"][17] == "39 % of frames not tracked"
-    assert table["still shapes"][0] == "tongueOut"
+    assert table["recording"][0] == "sub-01 task-met"
+    assert table["remarks"][0] == "never moved: tongueOut"
+    assert table["remarks"][17] == "39 % of frames not tracked; never moved: tongueOut"
     assert len(tables.quality_table([])) == 0
+
+
+def test_two_still_sides_are_one_name(quality):
+    still = ["eyeWideLeft", "mouthSmileLeft", "eyeWideRight", "jawLeft", "strange"]
+    table = tables.quality_table(
+        [{**quality[0], "still_shapes": still, "source": "sub-1_tracksys-arkit_run-2"}]
+    )
+    assert table["remarks"][0] == "never moved: eyeWide, mouthSmileLeft, jawLeft, strange"
+    assert table["recording"][0] == "sub-1 run-2"
 
 
 def test_a_quality_report_with_unknown_numbers(quality):

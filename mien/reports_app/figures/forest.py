@@ -13,7 +13,7 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from mien.reports_app.figures.theme import GRID, MUTED, NEGATIVE_INK, POSITIVE_INK
+from mien.reports_app.figures.theme import GRID, MUTED, NEGATIVE_INK, PAPER, POSITIVE_INK
 from mien.reports_app.rows import Row, by_region, rows_of
 from mien.study.blend_shapes import REGIONS
 
@@ -124,7 +124,7 @@ def forest(
     dot = base.mark_point(size=52, strokeWidth=1.8, opacity=1).encode(
         x=alt.X("value:Q", scale=x),
         stroke=alt.Stroke("kind:N", legend=None, scale=kinds),
-        fill=alt.condition("datum.kind != 'unsure'", colour, alt.value("#ffffff")),
+        fill=alt.condition("datum.kind != 'unsure'", colour, alt.value(PAPER)),
     )
     layers = [band, zero, whole, inner, dot] if scale == "mean" else [zero, whole, inner, dot]
     return (

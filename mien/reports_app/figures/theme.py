@@ -8,10 +8,21 @@ own (`themed`): that is how charts follow a dark page.
 import json
 from typing import Any
 
-__all__ = ["FONT", "GRID", "INK", "MUTED", "NEGATIVE_INK", "POSITIVE_INK", "themed", "to_png", "to_svg"]
+__all__ = [
+    "FONT",
+    "GRID",
+    "INK",
+    "MUTED",
+    "NEGATIVE_INK",
+    "PAPER",
+    "POSITIVE_INK",
+    "themed",
+    "to_png",
+    "to_svg",
+]
 
 FONT = "system-ui, -apple-system, 'Segoe UI', 'Noto Sans', 'DejaVu Sans', sans-serif"
-INK, MUTED, GRID = "#21262b", "#5d666e", "#dfe2e4"
+INK, MUTED, GRID, PAPER = "#21262b", "#5d666e", "#dfe2e4", "#ffffff"
 POSITIVE_INK, NEGATIVE_INK = "#b8540f", "#2c78b8"  # the face map's scale at about two thirds
 
 
@@ -58,8 +69,8 @@ def accessible(svg: str, label: str) -> str:
 
 
 def themed(svg: str) -> str:
-    """The same SVG with the page's ink, grid and muted colours (CSS variables, this look's own where none are set)."""
-    for colour, variable in ((INK, "ink"), (MUTED, "muted"), (GRID, "grid")):
+    """The same SVG with the page's ink, ground, grid and muted colours (CSS variables, this look's own where none are set)."""
+    for colour, variable in ((INK, "ink"), (MUTED, "muted"), (GRID, "grid"), (PAPER, "ground")):
         svg = svg.replace(f'"{colour}"', f'"var(--{variable}, {colour})"')
     return svg
 
