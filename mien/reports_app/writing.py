@@ -22,6 +22,8 @@ from mien.workflow.preparing import load_prep
 __all__ = ["PICTURES", "write_study_report"]
 
 THUMBNAIL = ".thumbnail.svg"
+MARKER = ".mien-demo"  # what `mien demo` leaves in its study
+SIMULATED = "This study is simulated: no person was recorded."
 # What import draws of each recording: the strip to look at, and the small one that the report shows.
 PICTURES = {".svg": heat_strip_svg, THUMBNAIL: partial(heat_strip_svg, axes=False, columns=150)}
 
@@ -54,7 +56,7 @@ def write_study_report(study: Study, out: Path | None = None, *, note: str = "")
         stimuli=study.stimuli,
         strips=_strips(study),
         decisions=decisions,
-        note=note,
+        note=note or (SIMULATED if (study.path / MARKER).exists() else ""),
     )
     path = out or study.derivatives / "reports" / "report.html"
     write_whole(path, document)

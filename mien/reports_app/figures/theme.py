@@ -69,7 +69,7 @@ def accessible(svg: str, label: str) -> str:
 
 
 def themed(svg: str) -> str:
-    """The same SVG with the page's ink, ground, grid and muted colours (CSS variables, this look's own where none are set)."""
+    """The same SVG in the page's ink, ground, grid and muted colours (CSS variables)."""
     for colour, variable in ((INK, "ink"), (MUTED, "muted"), (GRID, "grid"), (PAPER, "ground")):
         svg = svg.replace(f'"{colour}"', f'"var(--{variable}, {colour})"')
     return svg
