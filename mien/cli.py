@@ -235,12 +235,27 @@ def align(
     recording_start: Annotated[
         str, typer.Option(help="for utc: when the first frame was taken, if not in the file")
     ] = "",
+    reaction_s: Annotated[float, typer.Option(help="for blinks: mean time from cue to closed eye, s")] = 0.0,
+    near: Annotated[
+        tuple[float, float] | None, typer.Option(help="for blinks: range of the offset, s")
+    ] = None,
+    max_drift_ppm: Annotated[
+        float, typer.Option(min=0, help="for blinks: the largest drift to look for")
+    ] = 5000.0,
     as_json: AsJson = False,
 ) -> int:
     """Put the events on the recordings' clock, and keep how."""
     from mien.workflow.aligning import ClockFacts, align_study, read_sync
 
-    facts = ClockFacts(stimulus_start, recording_start, uncertainty_ms, read_sync(sync) if sync else None)
+    facts = ClockFacts(
+        stimulus_start=stimulus_start,
+        recording_start=recording_start,
+        uncertainty_ms=uncertainty_ms,
+        sync=read_sync(sync) if sync else None,
+        reaction_s=reaction_s,
+        near=near,
+        max_drift_ppm=max_drift_ppm,
+    )
     only = {"participant": participant, "task": task, "session": session, "run": run}
     results = align_study(_study(study), method, only=only, facts=facts)
     rows = [{"recording": str(found), **alignment} for found, alignment in results]
@@ -375,18 +390,31 @@ def fit(
         as_json=as_json,
     )
     if as_json:
+        found = result.effects.to_dict("records")
         _print_json(
-            {
-                "path": str(result.path),
-                "new": result.new,
-                "verdict": result.verdict,
-                "effects": result.effects,
-            }
+            {"path": str(result.path), "new": result.new, "verdict": result.verdict, "effects": found}
         )
     else:
-        say(result.text)
-        say(f"{'fitted' if result.new else 'this fit was stored already'}: {result.path}")
+        _say_effects(result.effects)
+        say(f"verdict: {result.verdict}")
+        say(f"{'fitted' if result.new else 'the same fit was stored already'}: {result.path}")
     return DONE if result.verdict == "passed" else FAILED_VERDICT
+
+
+def _say_effects(effects: Any) -> None:
+    columns = {
+        "blend_shape": "shape",
+        "effect": "effect",
+        "mean": "mean",
+        "eti_lower": "2.5 %",
+        "eti_upper": "97.5 %",
+    }
+    rows = [
+        {key: f"{row[key]:+.4f}" if isinstance(row[key], float) else row[key] for key in columns}
+        | {"p": f"{row['p_direction']:.3f}", "decision": row["decision"]}
+        for row in effects.to_dict("records")
+    ]
+    say(table(rows, {**columns, "p": "P(direction)", "decision": "against ROPE"}))
 
 
 @app.command()

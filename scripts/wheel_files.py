@@ -1,6 +1,6 @@
 """Fail unless the wheel holds exactly the files of the source tree.
 
-    python scripts/wheel_files.py WHEEL PACKAGE
+python scripts/wheel_files.py WHEEL PACKAGE
 """
 
 import sys

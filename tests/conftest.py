@@ -4,6 +4,10 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("mien", deadline=None, print_blob=True)  # shared machines stall now and then
+settings.load_profile("mien")
 
 for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(variable, "1")
@@ -12,7 +16,9 @@ SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
 def pytest_addoption(parser):
-    parser.addoption("--runslow", action="store_true", help="run tests marked slow, statistical, soak or browser")
+    parser.addoption(
+        "--runslow", action="store_true", help="run tests marked slow, statistical, soak or browser"
+    )
     parser.addoption("--area", default=None, help="only statistical tests of this area")
 
 
@@ -22,7 +28,9 @@ def pytest_collection_modifyitems(config, items):
         marker = item.get_closest_marker("statistical")
         held_back = any(item.get_closest_marker(name) for name in ("slow", "statistical", "soak", "browser"))
         if held_back and not config.getoption("--runslow"):
-            item.add_marker(pytest.mark.skip(reason="slow: make test-statistical, test-soak or test-browser runs it"))
+            item.add_marker(
+                pytest.mark.skip(reason="slow: make test-statistical, test-soak or test-browser runs it")
+            )
         elif marker and area and area not in marker.args:
             item.add_marker(pytest.mark.skip(reason=f"statistical, but not of the area {area}"))
 

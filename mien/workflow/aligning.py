@@ -12,7 +12,15 @@ import numpy as np
 import pandas as pd
 
 from mien.data_prep.blinks import align_by_blinks
-from mien.data_prep.clocks import METHODS, Alignment, align_by_sync, align_by_utc, align_same, apply
+from mien.data_prep.clocks import (
+    MAX_DRIFT_PPM,
+    METHODS,
+    Alignment,
+    align_by_sync,
+    align_by_utc,
+    align_same,
+    apply,
+)
 from mien.study.errors import MienError, StudyError
 from mien.study.events import Events, write_events
 from mien.study.folder import Study
@@ -35,12 +43,18 @@ class ClockFacts(NamedTuple):
     recording_start : for utc: when the first frame was taken; "" takes what the recording's file said.
     uncertainty_ms : for utc: how far apart the two clocks may be.
     sync : for sync: (pair, 2) matching times, s of the stimulus clock and of the recording; None: in the events.
+    reaction_s : for blinks: mean time from the cue to the closed eye, s.
+    near : for blinks: (smallest, largest) offset to look for, s.
+    max_drift_ppm : for blinks: the largest drift to look for.
     """
 
     stimulus_start: str = ""
     recording_start: str = ""
     uncertainty_ms: float = float("nan")
     sync: np.ndarray | None = None
+    reaction_s: float = 0.0
+    near: tuple[float, float] | None = None
+    max_drift_ppm: float = MAX_DRIFT_PPM
 
 
 def align_events(
@@ -92,12 +106,14 @@ def _alignment(table: pd.DataFrame, recording: "xr.Dataset", method: str, facts:
         raise StudyError(
             'align by blinks: expected rows with trial_type "blink" for the cues, found none: add them.'
         )
-    return align_by_blinks(recording, cues)
+    return align_by_blinks(
+        recording, cues, reaction_s=facts.reaction_s, near=facts.near, max_drift_ppm=facts.max_drift_ppm
+    )
 
 
 def _rows_of(table: pd.DataFrame, kind: str) -> pd.DataFrame:
     return (
-        table[(table["trial_type"] == kind).fillna(False)]
+        table.loc[(table["trial_type"] == kind).fillna(False)]
         if "trial_type" in table.columns
         else table.iloc[:0]
     )

@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from mien.simulation.design import Design, demo_design, quick_design
@@ -82,7 +83,7 @@ def _fresh_study(out: Path) -> Study:
                 f"{out}: expected a new folder or one that `mien demo` made, found another one: choose another --out."
             )
         shutil.rmtree(out)
-    study = new_study(out)
+    study = new_study(out, name="A simulated study")
     write_whole(out / MARKER, "made by `mien demo`, which may overwrite this folder\n")
     write_whole(out / ".bidsignore", f"mien.toml\n{MARKER}\n")
     return study
@@ -100,6 +101,6 @@ def beside_truth(effects: pd.DataFrame, design: Design) -> pd.DataFrame:
     both = rows[["mean", "eti_lower", "eti_upper"]].join(truth[["contrast", "mc_se"]], how="inner")
     both = both.rename(columns={"contrast": "truth", "mc_se": "truth_mc_se"})
     both["covered"] = both["truth"].between(both["eti_lower"], both["eti_upper"])
-    order = both["truth"].abs().sort_values(ascending=False).index
+    order = both.index[np.argsort(-both["truth"].abs().to_numpy(), kind="stable")]
     columns = ["truth", "truth_mc_se", "mean", "eti_lower", "eti_upper", "covered"]
     return both.loc[order, columns].reset_index()

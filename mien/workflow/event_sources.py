@@ -68,7 +68,7 @@ def _mapped(
         {
             "onset": onset.to_numpy(),
             "duration": _durations(
-                table[shown], identifier, mapping.get("duration"), stimuli, path
+                table.loc[shown], identifier, mapping.get("duration"), stimuli, path
             ).to_numpy(),
             "stimulus_id": identifier.to_numpy(),
         }
@@ -105,7 +105,7 @@ def _durations(
             raise StudyError(
                 f"{path}, line 1: expected the column {duration!r} that mien.toml names, found none."
             )
-        return _seconds(rows[duration], path, duration)
+        return _seconds(rows.loc[:, duration], path, duration)
     if stimuli is None:
         raise StudyError(
             f"{path}: expected a duration for each stimulus, found none: give `duration` under [psychopy] in "

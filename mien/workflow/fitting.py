@@ -3,15 +3,16 @@
 The same model on the same trials with the same settings is not fitted twice.
 """
 
-from collections.abc import Sequence
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 
-from mien.models import effects, fingerprint, fit, load, save, valence
-from mien.models.spec import ModelSpec
-from mien.study.errors import FitError, SpecError, StudyError
+from mien.models import fingerprint, fit, load, save, valence
+from mien.study.errors import SpecError
 from mien.study.folder import Study
 from mien.study.tables import nearest
 from mien.workflow.checking import require_complete
@@ -56,19 +57,45 @@ def fit_study(
     StudyError, SpecError, FitError
     """
     if model not in FAMILIES:
-        raise SpecError(f"model: expected one of {', '.join(FAMILIES)}, found {model!r}{nearest(model, FAMILIES)}.")
+        raise SpecError(
+            f"model: expected one of {', '.join(FAMILIES)}, found {model!r}{nearest(model, FAMILIES)}."
+        )
     require_complete(study)
     trials = _chosen(load_trials(study), shapes)
     trials.attrs["recipe_sha256"] = load_prep(study)["recipe_sha256"]
     spec = FAMILIES[model]()
-    settings = {"engine": engine, "draws": draws, "seed": seed}
-    path = fit_folder(study.derivatives / "fits", model, fingerprint(spec, trials, settings, study.participants))
+    settings: dict[str, Any] = {
+        "participants": study.participants,
+        "engine": engine,
+        "draws": draws,
+        "seed": seed,
+    }
+    sha256 = fingerprint(spec, trials, **settings)
+    path = study.derivatives / "fits" / f"{model}-{sha256[:8]}"
     if path.exists() and not refit:
-        stored = load(path)
-        return StudyFit(path, False, effects(stored), stored.attrs["diagnostics"])
-    made = fit(spec, trials, participants=study.participants, engine=engine, draws=draws, seed=seed, progress=progress)
-    save(made, path)
-    return StudyFit(path, True, effects(made), made.attrs["diagnostics"])
+        verdict = str(load(path).attrs["diagnostics"])
+        return StudyFit(path, False, pd.read_parquet(path / "summary.parquet"), verdict)
+    tell = progress and (lambda done, total, _shape: progress(done, total, "fitting"))
+    made = fit(spec, trials, **settings, progress=tell)
+    with _out_of_the_way(path):
+        save(made, path, fingerprint=sha256)
+    return StudyFit(path, True, pd.read_parquet(path / "summary.parquet"), str(made.attrs["diagnostics"]))
+
+
+@contextmanager
+def _out_of_the_way(path: Path) -> Iterator[None]:
+    """Move what is at `path` aside; it goes when the block succeeds and comes back when it does not."""
+    aside = path.with_name(f".{path.name}.old")
+    shutil.rmtree(aside, ignore_errors=True)
+    if path.exists():
+        path.rename(aside)
+    try:
+        yield
+    except BaseException:
+        if aside.exists():
+            aside.rename(path)
+        raise
+    shutil.rmtree(aside, ignore_errors=True)
 
 
 def _chosen(trials: pd.DataFrame, shapes: Sequence[str]) -> pd.DataFrame:
@@ -77,12 +104,16 @@ def _chosen(trials: pd.DataFrame, shapes: Sequence[str]) -> pd.DataFrame:
     present = [str(name) for name in trials["blend_shape"].cat.categories]
     for name in shapes:
         if name not in present:
-            raise SpecError(f"shapes: expected outcomes of the trials table, found {name!r}{nearest(name, present)}.")
-    rows = trials[trials["blend_shape"].isin(list(shapes))].reset_index(drop=True)
-    return rows.assign(blend_shape=rows["blend_shape"].cat.remove_unused_categories())
+            raise SpecError(
+                f"shapes: expected outcomes of the trials table, found {name!r}{nearest(name, present)}."
+            )
+    rows = trials.loc[trials["blend_shape"].isin(list(shapes))].reset_index(drop=True)
+    kept = pd.Categorical(rows["blend_shape"]).remove_unused_categories()
+    return rows.assign(blend_shape=kept)
 
 
 def newest_fits(study: Study) -> dict[str, Path]:
     """The newest complete fit of each name."""
-    found = sorted((study.derivatives / "fits").glob("*/fit.json"), key=lambda path: path.stat().st_mtime)
-    return {path.parent.name.rpartition("-")[0]: path.parent for path in found}
+    found = (path for path in (study.derivatives / "fits").glob("*/fit.json") if path.parent.name[0] != ".")
+    in_order = sorted(found, key=lambda path: path.stat().st_mtime)
+    return {path.parent.name.rpartition("-")[0]: path.parent for path in in_order}

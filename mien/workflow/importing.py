@@ -330,10 +330,9 @@ def _list_in_scans(study: Study, stem: Path, start: str) -> None:
             "acq_time": pd.Series([start if len(start) > 18 and start[4:5] == "-" else None], dtype="str"),
         }
     )
-    if path.exists():
-        table = read_table(path, required=("filename",))
-        row = pd.concat([table[table["filename"] != row["filename"].iloc[0]], row], ignore_index=True)
-    write_table(row.sort_values("filename"), path)
+    listed = read_table(path, required=("filename",)) if path.exists() else row.iloc[:0]
+    others = listed.loc[listed["filename"] != row["filename"].iloc[0]]
+    write_table(pd.concat([others, row]).sort_values(by="filename"), path)
 
 
 def _write_description(study: Study) -> None:

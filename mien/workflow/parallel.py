@@ -15,7 +15,7 @@ Progress = Callable[[int, int, str], None]
 
 def available_cores() -> int:
     """The cores that this process may use."""
-    return os.process_cpu_count() or 1 if hasattr(os, "process_cpu_count") else len(os.sched_getaffinity(0))
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def over[T](
@@ -27,15 +27,14 @@ def over[T](
     label: str = "",
 ) -> list[T]:
     """``[function(item) for item in items]``, perhaps in several processes."""
-    results: list[T] = []
+    results: list[Any] = []
     if workers <= 1 or len(items) <= 1:
         stream = (function(item) for item in items)
     else:
         from joblib import Parallel, delayed
 
-        stream = Parallel(
-            n_jobs=min(workers, len(items)), return_as="generator", batch_size=1, max_nbytes=None
-        )(delayed(function)(item) for item in items)
+        pool = Parallel(n_jobs=min(workers, len(items)), return_as="generator", pre_dispatch="2*n_jobs")
+        stream = pool(delayed(function)(item) for item in items)
     if progress:
         progress(0, len(items), label)
     for result in stream:

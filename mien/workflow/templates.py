@@ -43,7 +43,7 @@ NEXT_STEPS = """\
 """
 
 
-def new_study(path: Path | str) -> Study:
+def new_study(path: Path | str, *, name: str = "") -> Study:
     """Make an empty study at `path`.
 
     Raises
@@ -56,7 +56,7 @@ def new_study(path: Path | str) -> Study:
         raise StudyError(
             f"{folder}: expected a new name or an empty folder, found something there: choose another name."
         )
-    study = Study.create(folder)
+    study = Study.create(folder, name=name)
     readme = folder / "README.md"
     write_whole(readme, readme.read_text(encoding="utf-8") + NEXT_STEPS)
     write_whole(folder / "mien.toml", SETTINGS)

@@ -1,7 +1,7 @@
 """Every example in README and docs/ runs: `python` blocks, and the `mien …` lines of `sh` blocks.
 
-The blocks of one page run in order, in one folder that holds a small simulated study as `demo-study` (8 people, one short
-session each) and its raw takes as `raw`. A block that shows something else is marked `text`; output is not compared.
+The blocks of one page run in order, in one folder that holds a small simulated study as `demo-study` and its raw takes
+as `raw`. A block that shows something else is marked `text`; output is not compared.
 """
 
 import re
@@ -18,7 +18,9 @@ SLOW = ("mien demo", "make ")  # run by make demo and the wheel check
 
 
 def blocks(page):
-    return [(found[1], found[2].strip(), found[3]) for found in BLOCK.finditer(page.read_text(encoding="utf-8"))]
+    return [
+        (found[1], found[2].strip(), found[3]) for found in BLOCK.finditer(page.read_text(encoding="utf-8"))
+    ]
 
 
 def commands(text):
@@ -57,11 +59,11 @@ def run_command(line):
 
     before, sys.argv = sys.argv, shlex.split(line)
     try:
-        main()
-    except SystemExit as stop:
-        assert (stop.code or 0) in (0, 1), f"{line!r} ended with exit code {stop.code}"
+        with pytest.raises(SystemExit) as stop:
+            main()
     finally:
         sys.argv = before
+    assert (stop.value.code or 0) in (0, 1), f"{line!r} ended with exit code {stop.value.code}"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

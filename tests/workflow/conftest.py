@@ -20,7 +20,9 @@ def smooth_noise(seed, seconds=20.0, rate=60.0):
     where = np.linspace(0, len(knots) - 1.001, frames)
     low = where.astype(int)
     share = (where - low)[:, None]
-    values = knots[low] * (1 - share) + knots[low + 1] * share + rng.normal(0, 0.002, size=(frames, len(NAMES)))
+    values = (
+        knots[low] * (1 - share) + knots[low + 1] * share + rng.normal(0, 0.002, size=(frames, len(NAMES)))
+    )
     return make_recording(
         np.arange(frames) / rate, values.clip(0), NAMES, format="live-link-face-csv", start="09:00:00:00.000"
     )
@@ -41,7 +43,12 @@ def make_take(tmp_path):
 def make_events(tmp_path):
     def make(name="events.tsv", **columns):
         table = pd.DataFrame(
-            {"onset": [3.0, 9.0, 14.0], "duration": [2.0, 3.0, 2.0], "stimulus_id": ["happy", "sad", "happy"], **columns}
+            {
+                "onset": [3.0, 9.0, 14.0],
+                "duration": [2.0, 3.0, 2.0],
+                "stimulus_id": ["happy", "sad", "happy"],
+                **columns,
+            }
         )
         write_table(table, tmp_path / name)
         return tmp_path / name
@@ -63,5 +70,7 @@ def study_folder(tmp_path):
 def everything_below(folder):
     """Every file's relative path and bytes, to see that nothing changed."""
     return {
-        str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
     }

@@ -62,5 +62,5 @@ def test_one_failure_leaves_all_events_as_they_were(study, make_take, make_event
 def test_a_sync_table_names_its_bad_cell(tmp_path):
     path = tmp_path / "sync.tsv"
     path.write_text("stimulus_s\trecording_s\n1\t2,5\n")
-    with pytest.raises(StudyError, match="line 2, column recording_s.*decimal point"):
+    with pytest.raises(StudyError, match=r"line 2, column recording_s.*decimal point"):
         read_sync(path)

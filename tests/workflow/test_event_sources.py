@@ -63,5 +63,7 @@ def test_bad_mappings_are_named(psychopy, change, message):
 def test_text_in_the_onset_column_names_the_cell(tmp_path):
     path = tmp_path / "p.csv"
     path.write_text("image_file,image.started\na.jpg,soon\n")
-    with pytest.raises(StudyError, match="line 2, column image.started"):
-        read_event_source(path, {"psychopy": {"onset": "image.started", "stimulus_id": "image_file"}}, STIMULI)
+    with pytest.raises(StudyError, match=r"line 2, column image\.started"):
+        read_event_source(
+            path, {"psychopy": {"onset": "image.started", "stimulus_id": "image_file"}}, STIMULI
+        )

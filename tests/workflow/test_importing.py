@@ -33,7 +33,9 @@ def test_one_take_makes_a_study_with_everything(tmp_path, make_take, make_events
     assert not list(tmp_path.glob(".mien-import-*"))
 
 
-def test_a_bad_source_among_good_ones_writes_nothing_and_lists_every_bad_one(tmp_path, make_take, study_folder):
+def test_a_bad_source_among_good_ones_writes_nothing_and_lists_every_bad_one(
+    tmp_path, make_take, study_folder
+):
     empty, text = tmp_path / "empty.csv", tmp_path / "text.csv"
     empty.write_bytes(b"")
     text.write_text("hello\n")
@@ -100,7 +102,9 @@ def test_the_same_bytes_twice_are_refused_whatever_the_name_or_container(tmp_pat
     with pytest.raises(StudyError, match="same bytes"):
         import_recordings(study_folder, [ImportRequest(packed, "02", "met")])
     with pytest.raises(StudyError, match="same bytes"):
-        import_recordings(tmp_path / "other", [ImportRequest(take, "01", "a"), ImportRequest(packed, "02", "a")])
+        import_recordings(
+            tmp_path / "other", [ImportRequest(take, "01", "a"), ImportRequest(packed, "02", "a")]
+        )
 
 
 def test_names_of_files_and_slates_are_written_nowhere(tmp_path, make_take, study_folder):
@@ -129,7 +133,9 @@ def test_formats_with_names_in_them_are_not_copied(tmp_path, study_folder, make_
     path = tmp_path / "x.gesichter"
     write_gesichter(read_recording(make_take(seconds=12)), path)
     (imported,) = import_recordings(study_folder, [ImportRequest(path, "01", "met")])
-    assert not list((study_folder / "sourcedata").rglob("*")) if (study_folder / "sourcedata").exists() else True
+    assert (
+        not list((study_folder / "sourcedata").rglob("*")) if (study_folder / "sourcedata").exists() else True
+    )
     assert any("not copied" in note for note in imported.notes)
 
 

@@ -18,7 +18,13 @@ from mien.workflow.sessions import ImportRequest
 def study(study_folder, make_take, make_events):
     events = make_events(rating_empathy=[1, 2, 3])
     requests = [
-        ImportRequest(make_take(f"{person}{run}.csv", 10 * person + run), f"0{person}", "met", events=events, clock="same")
+        ImportRequest(
+            make_take(f"{person}{run}.csv", 10 * person + run),
+            f"0{person}",
+            "met",
+            events=events,
+            clock="same",
+        )
         for person in (1, 2)
         for run in (1, 2)
     ]
@@ -100,7 +106,11 @@ def test_export_wide_holds_the_kept_activations(study):
     wide = pd.read_csv(export_trials(study, wide=True), dtype={"participant": "str", "run": "str"})
     kept = trials[(trials["excluded"] == "") & (trials["blend_shape"] == "mouthSmile")]
     row = kept.iloc[5]
-    same = wide[(wide["participant"] == row["participant"]) & (wide["trial"] == row["trial"]) & (wide["bin"] == row["bin"])]
+    same = wide[
+        (wide["participant"] == row["participant"])
+        & (wide["trial"] == row["trial"])
+        & (wide["bin"] == row["bin"])
+    ]
     assert same["mouthSmile"].to_list() == pytest.approx([row["activation"]], rel=1e-6)
     assert int(wide["mouthSmile"].notna().sum()) == len(kept)
     assert {"age", "sex", "rating_empathy"} <= set(wide.columns)
