@@ -107,8 +107,9 @@ def _matrix(text: str, plain: _Plain) -> tuple[list[str], np.ndarray]:
         return ["Intercept"], np.ones((rows, 1))
     if text.strip() == "0":
         return [], np.zeros((rows, 0))
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), np.errstate(all="ignore"):  # what is not finite is refused below
         warnings.filterwarnings("ignore", category=pd.errors.Pandas4Warning)
+        warnings.filterwarnings("ignore", category=RuntimeWarning)
         try:
             common = design_matrices(plain.text(text), frame, extra_namespace=dict(FUNCTIONS)).common
         except Exception as problem:  # formulae raises what it likes

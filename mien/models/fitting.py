@@ -84,8 +84,7 @@ def fit(  # noqa: PLR0913  (the public face)
     tree.attrs["diagnostics"] = verdict.verdict
     tree.attrs["diagnostics_detail"] = json.dumps(verdict.detail)
     if not group_effects:
-        tree["posterior"] = xr.DataTree(tree["posterior"].dataset.drop_vars(_group_names(tree)))
-        tree["posterior"] = xr.DataTree(tree["posterior"].dataset)
+        tree["posterior"] = xr.DataTree(tree["posterior"].to_dataset().drop_vars(_group_names(tree)))
     return tree
 
 

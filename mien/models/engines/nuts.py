@@ -12,6 +12,7 @@ import logging
 import os
 import warnings
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -31,7 +32,7 @@ __all__ = ["NutsEngine", "ordered_blocks"]
 log = logging.getLogger(__name__)
 
 MAX_EFFECTS = 2000  # the pilot's dense Cholesky factor: 2,000 effects take 0.2 s an evaluation
-TUNE = 400
+TUNE = 300
 ATTEMPTS = ((1, 0.8), (2, 0.95), (4, 0.99))  # times the draws, target acceptance
 STATS = {"diverging": "diverging", "energy": "energy", "n_steps": "n_steps", "step_size": "step_size", "lp": "logp"}
 
@@ -154,18 +155,17 @@ class NutsEngine:
         """Draws of every outcome; compiles once for each structure, which is once for ordinary priors."""
         from threadpoolctl import threadpool_limits
 
-        compiled: dict[graph.Structure, object] = {}
         draws = []
         with threadpool_limits(limits=1):
             for place, outcome in enumerate(problem.outcomes):
                 if progress:
                     progress(place, len(problem.outcomes), outcome.name)
-                draws.append(self._one(outcome, settings, compiled))
+                draws.append(self._one(outcome, settings))
         if progress:
             progress(len(problem.outcomes), len(problem.outcomes), "")
         return draws
 
-    def _one(self, outcome: Outcome, settings: Settings, compiled: dict) -> Draws:
+    def _one(self, outcome: Outcome, settings: Settings) -> Draws:
         try:
             prepared = _prepare(outcome)
         except np.linalg.LinAlgError as problem:
@@ -173,9 +173,7 @@ class NutsEngine:
                 f"{outcome.name or 'outcome'}: expected a posterior that is proper, found a singular one ({problem}): "
                 "flat priors need columns that the rows tell apart."
             ) from None
-        if prepared.structure not in compiled:
-            compiled[prepared.structure] = _compile(prepared)
-        model = compiled[prepared.structure].with_data(**prepared.data)  # type: ignore[attr-defined]
+        model = _compile(prepared.structure).with_data(**prepared.data)
         notes = []
         for attempt, (times, acceptance) in enumerate(ATTEMPTS):
             result = _run(model, prepared, settings, times, acceptance, _seed(settings, outcome.name, attempt))
@@ -188,16 +186,17 @@ class NutsEngine:
         return draws._replace(note="; ".join(notes))
 
 
-def _compile(prepared: _Prepared):  # noqa: ANN202
+@lru_cache(maxsize=8)
+def _compile(structure: graph.Structure):  # noqa: ANN202
+    """The compiled model of a structure, kept for later fits of this process; its data are placeholders."""
     import nutpie
 
     names = [
-        *(f"sd {kind}" for kind in dict.fromkeys(prepared.structure.sd_kinds)), "partial",
-        f"sigma {prepared.structure.sigma_kind}",
+        *(f"sd {kind}" for kind in dict.fromkeys(structure.sd_kinds)), "partial", f"sigma {structure.sigma_kind}",
     ]  # fmt: skip
     with compile_lock(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # numba's and PyTensor's notes on caching
-        return nutpie.compile_pymc_model(graph.build_model(prepared.structure, prepared.data), var_names=names)
+        return nutpie.compile_pymc_model(graph.build_model(structure), var_names=names)
 
 
 def _run(
@@ -244,8 +243,8 @@ def _named(
     hyper = graph.hyperparameters(prepared.structure, flat, prepared.data)
     reference, layout = prepared.pilot.reference, prepared.layout
     effects = kernel.draws_of_effects(
-        flat["xi"], np.log(hyper.sd), hyper.partial, *layout[:5], reference.centre, reference.whiten_data,
-        reference.whiten_column, reference.whiten_row, reference.centring, reference.log_scale,
+        flat["xi"], np.log(hyper.sd), hyper.partial, np.log(hyper.sigma), *layout[:5], reference.naive,
+        reference.whiten_data, reference.whiten_column, reference.whiten_row, reference.log_information,
     )  # fmt: skip
     blocks = [outcome.design.blocks[place] for place in ordered_blocks(outcome)]
     sds, named_effects = {}, {}

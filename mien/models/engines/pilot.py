@@ -181,7 +181,7 @@ def make_pilot(  # noqa: PLR0913
     return Pilot(
         sd, partial, sigma,
         _statistics(rows, marginal, effects),
-        _reference(layout, sd, factors, effects, upper),
+        _reference(marginal, factors, sigma, effects, upper),
     )  # fmt: skip
 
 
@@ -196,34 +196,32 @@ def _statistics(rows: Rows, marginal: _Marginal, effects: np.ndarray) -> kernel.
 
 
 def _reference(
-    layout: kernel.Layout, sd: np.ndarray, factors: list[np.ndarray], effects: np.ndarray, upper: np.ndarray
+    marginal: _Marginal, factors: list[np.ndarray], sigma: float, effects: np.ndarray, upper: np.ndarray
 ) -> kernel.Reference:
-    """Centring from how much the data tell about each sd's effects; C from the effects' posterior."""
-    root = solve_triangular(upper, np.eye(len(effects)), lower=False, check_finite=False)  # cov = root root'
-    variance = (root**2).sum(axis=1)
-    centring, log_scale = np.zeros(len(sd)), np.zeros(len(sd))
-    centre, whiten = effects.copy(), root
+    """Information of an average level, estimates without shrinkage, and C from the effects' posterior."""
+    layout = marginal.layout
+    whiten = solve_triangular(upper, np.eye(len(effects)), lower=False, check_finite=False)  # cov = C C'
+    naive = effects.copy()
+    information = marginal.dense.diagonal()
+    log_information = np.zeros(int(layout.terms.sum()))
     for b, factor in enumerate(factors):
         start, levels, k = int(layout.start[b]), int(layout.levels[b]), int(layout.terms[b])
-        first = int(layout.first_sd[b])
-        at = start + k * np.arange(levels)
-        for j in range(k):
-            log_scale[first + j] = np.log(factor[j, j])
-            share = 1.0 - variance[at + j].mean() / (factor[j] ** 2).sum()
-            centring[first + j] = np.clip(share, 0.0, 1.0)
-        # v_j = u_j − (1 − c_j) μ_j with μ = (A − I)-like part of the regression on the effects before
-        unit = np.eye(k)
+        own = slice(start, start + levels * k)
+        h = np.maximum(information[own].reshape(levels, k).mean(axis=0), 1e-12)
+        log_information[int(layout.first_sd[b]) : int(layout.first_sd[b]) + k] = np.log(h)
+        deviation = np.diag(factor)
+        share = np.maximum(deviation**2 * h / (deviation**2 * h + sigma**2), 1e-3)
+        spread = deviation * np.sqrt(1.0 - np.minimum(share, 1.0 - 1e-12))
+        # u_j − (1 − λ_j) μ_j for all j, with μ_j = weights · (the effects before j)
         inverse = np.linalg.inv(factor)
+        apart = np.eye(k)
         for j in range(1, k):
-            weights = factor[j, :j] @ inverse[:j, :j]  # μ_j = weights · u_before
-            unit[j, :j] = -(1.0 - centring[first + j]) * weights
-        for array in (centre, whiten):
-            blocks = array[start : start + levels * k].reshape(levels, k, -1)
-            array[start : start + levels * k] = np.matmul(unit, blocks).reshape(
-                array[start : start + levels * k].shape
-            )
+            apart[j, :j] = -(1.0 - share[j]) * (factor[j, :j] @ inverse[:j, :j])
+        naive[own] = ((effects[own].reshape(levels, k) @ apart.T) / share).ravel()
+        columns = whiten[own].reshape(levels, k, -1)
+        whiten[own] = np.matmul(apart / spread[:, None], columns).reshape(levels * k, -1)
     sparse = csr_array(np.where(np.abs(whiten) > 1e-14 * np.abs(whiten).max(), whiten, 0.0))
     return kernel.Reference(
-        effects, centre, sparse.data, sparse.indices.astype(np.int64), sparse.indptr.astype(np.int64),
-        centring, log_scale,
+        effects, naive, sparse.data, sparse.indices.astype(np.int64), sparse.indptr.astype(np.int64),
+        log_information,
     )  # fmt: skip

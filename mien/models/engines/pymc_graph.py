@@ -11,6 +11,8 @@ instead of PyTensor's linear algebra because that took 94 s to compile cold (mea
 """
 
 from collections.abc import Mapping, Sequence
+from hashlib import sha256
+from inspect import getsource
 from typing import NamedTuple
 
 import numpy as np
@@ -28,6 +30,8 @@ __all__ = [
     "Hyperparameters", "Structure", "build_model", "hyperparameters", "prior_data", "prior_kind", "unconstrained_start",
 ]  # fmt: skip
 
+# PyTensor keeps compiled operations on disk and does not look into what they call: the kernel's text is the key.
+KERNEL_VERSION = int.from_bytes(sha256(getsource(kernel).encode()).digest()[:6], "big")
 PARAMETERS = 4  # xi, log sd, partial, log sigma come first among the Op's inputs
 
 
@@ -83,7 +87,7 @@ def _numba_density(op, node, **kwargs):  # noqa: ANN001, ANN003, ANN202
         )
         return np.asarray(value), xi_bar, log_sd_bar, partial_bar, log_sigma_bar
 
-    return density, 2
+    return density, KERNEL_VERSION
 
 
 def prior_kind(prior: Prior) -> str:
@@ -169,8 +173,17 @@ def _partials(structure: Structure, numbers):  # noqa: ANN001, ANN202
     return pt.where(fixed, numbers, partial)
 
 
-def build_model(structure: Structure, data: Mapping[str, np.ndarray]) -> pm.Model:
-    """The model of one structure; `data` holds the numbers of any one outcome."""
+def _placeholders(structure: Structure) -> dict[str, np.ndarray]:
+    """Data of the right types and ranks, to be swapped before anything is evaluated."""
+    return {
+        "sd_prior": np.ones(len(structure.sd_kinds)), "sigma_prior": np.ones(1),
+        "partial_prior": np.ones(len(structure.corr_kinds)), "numbers": np.ones(1), "places": np.ones(1, dtype=np.int64),
+    }  # fmt: skip
+
+
+def build_model(structure: Structure, data: Mapping[str, np.ndarray] | None = None) -> pm.Model:
+    """The model of one structure, with one outcome's numbers as data or with placeholders."""
+    data = data or _placeholders(structure)
     with pm.Model(check_bounds=False) as model:
         shared = {name: pm.Data(name, value) for name, value in data.items()}
         xi = pm.Flat("xi", shape=structure.effects)

@@ -1,0 +1,197 @@
+"""`effects`: what a fit says about its coefficients, one row an effect and blend shape.
+
+    interval      equal-tailed (ETI), 95 % unless told
+    p_direction   posterior probability of the more probable sign, 0.5-1
+    in_rope       share of the posterior inside ±rope; rope = 0.1 residual sd unless told
+    decision      where the *interval* lies: inside | outside | undecided (never "no effect")
+    beta_std      b · sd(x) / sd(y), sd(y) from the model draw by draw: coefficients + groups + residual
+    beta_sigma    b / sigma, draw by draw
+"""
+
+import json
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from arviz_stats.base import array_stats
+
+from mien.models.diagnostics import measure, outcomes_of
+from mien.study.blend_shapes import region
+from mien.study.errors import FitError
+from mien.study.linear_combination import parse_linear_combination
+
+__all__ = ["COLUMNS", "ROPE_OF_SIGMA", "effects"]
+
+ROPE_OF_SIGMA = 0.1  # residual sds; STATISTICS 8
+CI_PROB = 0.95
+COLUMNS = (
+    "effect", "blend_shape", "region", "units", "mean", "sd", "eti_lower", "eti_upper", "ci_kind", "ci_prob",
+    "p_direction", "direction", "in_rope", "rope", "decision", "beta_std", "beta_std_lower", "beta_std_upper",
+    "beta_sigma", "beta_sigma_lower", "beta_sigma_upper", "mcse_mean", "ess_bulk", "ess_tail", "r_hat", "verdict",
+)  # fmt: skip
+
+
+class _Outcome(NamedTuple):
+    """One outcome's draws (chain, draw) and the moments of its columns."""
+
+    name: str
+    coefficients: Mapping[str, np.ndarray]
+    sigma: np.ndarray
+    sd_y: np.ndarray  # (chain, draw), NaN when the data were not stored
+    sd_x: Mapping[str, float]
+
+
+def effects(
+    fit: xr.DataTree,
+    hypotheses: Mapping[str, str] | None = None,
+    *,
+    rope: float | Mapping[str, float] | None = None,
+    ci_prob: float = CI_PROB,
+) -> pd.DataFrame:
+    """A tidy table of effects.
+
+    Parameters
+    ----------
+    fit : from `mien.fit` or `mien.load`.
+    hypotheses : name → linear expression of coefficients, ``{"smile to films": "valence + valence:medium / 2"}``;
+        None takes every coefficient but the intercept (the intercept too when it is the only one).
+    rope : half-width in units of the outcome, for all or by blend shape; None is 0.1 posterior-mean residual sd.
+    ci_prob : level of the interval.
+
+    Returns
+    -------
+    DataFrame with `COLUMNS`, effects within shapes. `beta_std` of a hypothesis takes sd(x) of the first
+    coefficient that it names.
+
+    Raises
+    ------
+    SpecError
+        For an expression that names no coefficient or is not linear.
+    """
+    if not 0 < ci_prob < 1:
+        raise FitError(f"ci_prob: expected a number between 0 and 1, found {ci_prob!r}.")
+    names = _coefficient_names(fit)
+    asked = hypotheses or {name: name for name in names if name != "Intercept"} or {"Intercept": "Intercept"}
+    weights = {effect: parse_linear_combination(text, names) for effect, text in asked.items()}
+    failed = json.loads(fit.attrs["diagnostics_detail"])["failed"]
+    rows = []
+    for label in outcomes_of(fit):
+        outcome = _outcome(fit, label, names)
+        for effect, combination in weights.items():
+            row = _row(outcome, combination, _rope(rope, outcome), ci_prob)
+            verdict = "failed" if (label or "") in failed else "passed"
+            rows.append(
+                {"effect": effect, "blend_shape": outcome.name, "region": region(outcome.name) if label else "",
+                 "units": fit.attrs["units"], **row, "verdict": verdict}
+            )  # fmt: skip
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def _coefficient_names(fit: xr.DataTree) -> list[str]:
+    posterior = fit["posterior"].dataset
+    lead = 3 if "blend_shape" in posterior.dims else 2
+    return [
+        str(name)
+        for name, item in posterior.data_vars.items()
+        if item.ndim == lead and name != "sigma" and not str(name).endswith("_sigma")
+    ]
+
+
+def _outcome(fit: xr.DataTree, label: str | None, names: list[str]) -> _Outcome:
+    posterior = fit["posterior"].dataset
+    if label is not None:
+        posterior = posterior.sel(blend_shape=label)
+    coefficients = {name: posterior[name].values.astype(np.float64) for name in names}
+    sigma = posterior["sigma"].values.astype(np.float64)
+    sd_y, sd_x = _spreads(fit, label, posterior, coefficients, sigma)
+    return _Outcome(label or "", coefficients, sigma, sd_y, sd_x)
+
+
+def _spreads(
+    fit: xr.DataTree, label: str | None, posterior: xr.Dataset, coefficients: Mapping[str, np.ndarray],
+    sigma: np.ndarray,
+) -> tuple[np.ndarray, dict[str, float]]:  # fmt: skip
+    """sd(y) that the model implies for the rows fitted, a draw, and sd(x) of every column."""
+    if "constant_data" not in fit.children:
+        return np.full(sigma.shape, np.nan), {}
+    constants, observed = fit["constant_data"].dataset, fit["observed_data"].dataset["outcome"]
+    if label is not None:
+        observed = observed.sel(blend_shape=label)
+        constants = constants.sel(blend_shape=label) if "blend_shape" in constants.dims else constants
+    used = np.isfinite(observed.values)
+    root = constants["root_precision"].values[used]
+    variance = sigma**2 * float(np.mean(1.0 / root**2))
+    sd_x: dict[str, float] = {}
+    if coefficients:
+        columns = constants["design"].values[used]
+        stacked = np.stack([coefficients[name] for name in coefficients], axis=-1)
+        variance = variance + np.einsum("cdi,ij,cdj->cd", stacked, np.atleast_2d(np.cov(columns.T, bias=True)), stacked)
+        sd_x = {name: float(columns[:, place].std()) for place, name in enumerate(coefficients)}
+    return np.sqrt(variance + _group_variance(constants, posterior, used)), sd_x
+
+
+def _group_variance(constants: xr.Dataset, posterior: xr.Dataset, used: np.ndarray) -> np.ndarray | float:
+    """Mean over rows of z'Σz, for all factors."""
+    total: np.ndarray | float = 0.0
+    columns = {
+        str(name).removesuffix(" column"): constants[name].values[used]
+        for name in constants.data_vars
+        if str(name).endswith(" column")
+    }
+    factors = dict.fromkeys(name.rpartition("|")[2] for name in columns)
+    for factor in factors:
+        terms = [name for name in columns if name.rpartition("|")[2] == factor]
+        matrix = np.stack([columns[name] for name in terms], axis=1)
+        moments = matrix.T @ matrix / max(len(matrix), 1)
+        sds = np.stack([posterior[f"{name}_sigma"].values for name in terms], axis=-1)
+        corr = np.broadcast_to(np.eye(len(terms)), (*sds.shape, len(terms)))
+        if f"{factor}_corr" in posterior:
+            corr = posterior[f"{factor}_corr"].values
+        total = total + np.einsum("cdi,cdj,ij,cdij->cd", sds, sds, moments, corr)
+    return total
+
+
+def _rope(rope: float | Mapping[str, float] | None, outcome: _Outcome) -> float:
+    width = rope.get(outcome.name) if isinstance(rope, Mapping) else rope
+    if width is None:
+        return ROPE_OF_SIGMA * float(outcome.sigma.mean())
+    if not (np.isfinite(width) and width >= 0):
+        raise FitError(f"rope: expected a half-width of 0 or more, found {width!r}.")
+    return float(width)
+
+
+def _row(outcome: _Outcome, combination: Mapping[str, float], rope: float, ci_prob: float) -> dict[str, object]:
+    draws = sum(weight * outcome.coefficients[name] for name, weight in combination.items())
+    draws = np.asarray(draws)
+    tails = [(1 - ci_prob) / 2, (1 + ci_prob) / 2]
+    lower, upper = np.quantile(draws, tails)
+    positive = float((draws > 0).mean())
+    sd_x = outcome.sd_x.get(next(iter(combination)), np.nan)
+    standardised = draws * sd_x / outcome.sd_y
+    in_sigmas = draws / outcome.sigma
+    moving = np.ptp(draws) > 0
+    measures = measure(draws) if moving else (np.nan, np.nan, np.nan)
+    error = float(array_stats.mcse(draws, chain_axis=0, draw_axis=1, method="mean")) if moving else 0.0
+    return {
+        "mean": float(draws.mean()), "sd": float(draws.std(ddof=1)),
+        "eti_lower": float(lower), "eti_upper": float(upper), "ci_kind": "eti", "ci_prob": ci_prob,
+        "p_direction": max(positive, 1.0 - positive), "direction": 1 if positive >= 0.5 else -1,
+        "in_rope": float((np.abs(draws) <= rope).mean()), "rope": rope, "decision": _decision(lower, upper, rope),
+        "beta_std": float(standardised.mean()),
+        "beta_std_lower": float(np.quantile(standardised, tails[0])),
+        "beta_std_upper": float(np.quantile(standardised, tails[1])),
+        "beta_sigma": float(in_sigmas.mean()),
+        "beta_sigma_lower": float(np.quantile(in_sigmas, tails[0])),
+        "beta_sigma_upper": float(np.quantile(in_sigmas, tails[1])),
+        "mcse_mean": error, "ess_bulk": measures[0], "ess_tail": measures[1], "r_hat": measures[2],
+    }  # fmt: skip
+
+
+def _decision(lower: float, upper: float, rope: float) -> str:
+    if -rope <= lower and upper <= rope:
+        return "inside"
+    if lower > rope or upper < -rope:
+        return "outside"
+    return "undecided"

@@ -1,0 +1,124 @@
+"""Fits on disk: a folder with posterior.nc, summary.parquet and fit.json, whole or not there at all.
+
+    posterior.nc      the DataTree, netCDF by h5netcdf; attributes are text and numbers only
+    summary.parquet   `mien.effects(fit)`: what a first page reads
+    fit.json          attributes, verdict, fingerprint: what a list of fits reads
+
+The folder is made beside its place and renamed. The fingerprint names a fit by what went in.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import pandas as pd
+import xarray as xr
+
+from mien.models.effect_tables import effects
+from mien.models.fitting import data_sha256
+from mien.models.spec import ModelSpec
+from mien.study.errors import FitError
+
+__all__ = ["FILES", "fingerprint", "load", "save"]
+
+FILES = ("posterior.nc", "summary.parquet", "fit.json")
+
+
+def fingerprint(  # noqa: PLR0913
+    spec: ModelSpec,
+    data: pd.DataFrame,
+    *,
+    participants: pd.DataFrame | None = None,
+    engine: str = "auto",
+    draws: int = 1000,
+    chains: int = 4,
+    seed: int = 0,
+    version: str = "",
+) -> str:
+    """sha256 of specification, data, engine settings and version: the same fit has the same one."""
+    from importlib.metadata import version as installed
+
+    parts = {
+        "spec": json.loads(spec.to_json()),
+        "data": data_sha256(data, participants),
+        "recipe": str(data.attrs.get("recipe_sha256", "")),
+        "engine": [engine, int(draws), int(chains), int(seed)],
+        "version": version or installed("mien"),
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def save(fit: xr.DataTree, path: Path | str, *, fingerprint: str = "") -> Path:
+    """Write a fit to the folder `path`, which must not exist.
+
+    Parameters
+    ----------
+    path : folder, e.g. ``derivatives/mien/fits/valence-1a2b3c4d``.
+    fingerprint : stored in fit.json.
+
+    Raises
+    ------
+    FitError
+        When something is at `path` already.
+    """
+    path = Path(path)
+    if path.exists():
+        raise FitError(f"{path}: expected a new folder for the fit, found one that exists: load it or name another.")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
+    try:
+        fit.to_netcdf(beside / "posterior.nc", engine="h5netcdf")
+        effects(fit).to_parquet(beside / "summary.parquet", index=False)
+        described = {
+            **{str(name): _plain(value) for name, value in fit.attrs.items()},
+            "fingerprint": fingerprint, "files": list(FILES),
+        }  # fmt: skip
+        (beside / "fit.json").write_text(json.dumps(described, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+        beside.chmod(0o777 & ~_umask())
+        beside.rename(path)
+    except BaseException:
+        shutil.rmtree(beside, ignore_errors=True)
+        raise
+    return path
+
+
+def load(path: Path | str) -> xr.DataTree:
+    """Read a fit that `save` wrote, into memory; its formula passes the safe door.
+
+    Raises
+    ------
+    FitError
+        When the folder or one of its files is missing or damaged.
+    """
+    path = Path(path)
+    missing = [name for name in FILES if not (path / name).is_file()]
+    if missing:
+        raise FitError(
+            f"{path}: expected a fit with {', '.join(FILES)}, found no {', '.join(missing)}: fit again."
+        )
+    try:
+        with xr.open_datatree(path / "posterior.nc", engine="h5netcdf") as tree:
+            fit = tree.load()
+    except (OSError, ValueError, KeyError) as problem:
+        raise FitError(f"{path / 'posterior.nc'}: expected a posterior, found a damaged file ({problem}): fit again.") from None
+    ModelSpec.from_json(str(fit.attrs["model_spec"]))
+    return fit
+
+
+def _plain(value: object) -> object:
+    """Attributes as JSON: texts that hold JSON structures are unfolded, numpy numbers become Python's."""
+    if isinstance(value, str) and value[:1] in "{[":
+        try:
+            return json.loads(value)
+        except ValueError:
+            return value
+    return value.item() if hasattr(value, "item") else value
+
+
+def _umask() -> int:
+    current = os.umask(0)
+    os.umask(current)
+    return current

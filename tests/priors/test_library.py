@@ -1,0 +1,34 @@
+from importlib import resources
+
+import pytest
+
+from mien.priors import DEFAULT_LIBRARY, LKJ, HalfNormal, HalfStudentT, Normal, read_library
+from mien.study.errors import SpecError
+
+TEXT = resources.files("mien.priors").joinpath("library.toml").read_text(encoding="utf-8")
+
+
+def test_defaults_by_role():
+    priors = {role: (entry.prior, entry.times) for role, entry in DEFAULT_LIBRARY.items()}
+    assert priors == {
+        "Intercept": (Normal(0.0, 2.5), "intercept"),
+        "beta": (Normal(0.0, 1.0), "per_unit"),
+        "sd": (HalfNormal(1.0), "per_unit"),
+        "corr": (LKJ(2.0), "none"),
+        "sigma": (HalfStudentT(4.0, 1.0), "outcome"),
+    }
+
+
+def test_every_default_says_where_it_comes_from():
+    assert all(entry.source in ("rule", "convention") and entry.reason for entry in DEFAULT_LIBRARY.values())
+    assert DEFAULT_LIBRARY["sd"].id == "mien-weak/group-sd"
+
+
+def test_a_library_without_a_role_is_refused():
+    with pytest.raises(SpecError, match="each of Intercept"):
+        read_library(TEXT.replace('role = "sigma"', 'role = "corr"'))
+
+
+def test_a_source_of_another_kind_is_refused():
+    with pytest.raises(SpecError, match="source"):
+        read_library(TEXT.replace('source = "convention"', 'source = "somebody (1999)"'))
