@@ -41,12 +41,13 @@ def _bars() -> Iterator[Progress]:
 
     columns = (TextColumn("{task.description:<22}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     tasks: dict[str, Any] = {}
-    with Bars(*columns, console=Console(stderr=True)) as bars:
+    # Without a refreshing thread of its own this process may still be forked (workflow/parallel.py).
+    with Bars(*columns, console=Console(stderr=True), auto_refresh=False) as bars:
 
         def report(done: int, total: int, label: str) -> None:
             if label not in tasks:
                 tasks[label] = bars.add_task(label, total=total)
-            bars.update(tasks[label], completed=done, total=total)
+            bars.update(tasks[label], completed=done, total=total, refresh=True)
 
         yield report
 

@@ -9,13 +9,15 @@ The best wins, if every other offset is at least 100 times less likely.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import xarray as xr
 
 from mien.data_prep.clocks import MAX_DRIFT_PPM, NORMAL_95, Alignment, fit_line
 from mien.study.errors import StudyError
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 __all__ = ["align_by_blinks", "find_blinks"]
 
@@ -32,7 +34,7 @@ MOST_SOLUTIONS = 500  # that are compared, the best first
 SAME_OFFSET = 0.5  # s: two solutions closer than this are one
 
 
-def find_blinks(recording: xr.Dataset) -> np.ndarray:
+def find_blinks(recording: "xr.Dataset") -> np.ndarray:
     """When the eyes were closed in each blink, s: midway between half-closed and half-open.
 
     A blink is a peak of the mean of eyeBlinkLeft and eyeBlinkRight that rises by at least SMALLEST_BLINK and 40 % of
@@ -73,7 +75,7 @@ class _Match(NamedTuple):
 
 
 def align_by_blinks(
-    recording: xr.Dataset,
+    recording: "xr.Dataset",
     cues: Sequence[float] | np.ndarray,
     *,
     reaction_s: float = 0.0,
@@ -171,7 +173,7 @@ def _both(start: _Match, end: _Match, score: float) -> _Match:
     return _Match(np.append(start.cue, end.cue), np.append(start.blink, end.blink), score)
 
 
-def _rate(blinks: np.ndarray, recording: xr.Dataset) -> float:
+def _rate(blinks: np.ndarray, recording: "xr.Dataset") -> float:
     """Blinks a second, never taken as fewer than one in 20 s."""
     return max(len(blinks) / max(float(recording["time"].to_numpy()[-1]), 1.0), 0.05)
 

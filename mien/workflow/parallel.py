@@ -1,11 +1,15 @@
 """The same function over many items, in processes, with progress; results in the order of the items.
 
-joblib's loky backend starts workers that need no `if __name__ == "__main__"` in the caller's script, so the same call
-works from a notebook, a script and the command line. One worker runs everything in this process.
+Where this process has a single thread it is forked, so that workers start at once with everything imported. Elsewhere
+(a notebook, macOS, Windows) joblib's loky starts fresh ones, which need no `if __name__ == "__main__"` in the caller's
+script. One worker runs everything in this process.
 """
 
+import multiprocessing
 import os
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
 __all__ = ["Progress", "available_cores", "over"]
@@ -27,18 +31,30 @@ def over[T](
     label: str = "",
 ) -> list[T]:
     """``[function(item) for item in items]``, perhaps in several processes."""
-    results: list[Any] = []
-    if workers <= 1 or len(items) <= 1:
-        stream = (function(item) for item in items)
-    else:
-        from joblib import Parallel, delayed
-
-        pool = Parallel(n_jobs=min(workers, len(items)), return_as="generator", pre_dispatch="2*n_jobs")
-        stream = pool(delayed(function)(item) for item in items)
+    results: list[T] = []
     if progress:
         progress(0, len(items), label)
-    for result in stream:
+    for result in _stream(function, items, min(workers, len(items))):
         results.append(result)
         if progress:
             progress(len(results), len(items), label)
     return results
+
+
+def _stream[T](function: Callable[..., T], items: Sequence[Any], workers: int) -> Iterator[T]:
+    if workers <= 1:
+        yield from (function(item) for item in items)
+    elif _single_threaded():
+        with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("fork")) as pool:
+            yield from pool.map(function, items)
+    else:
+        from joblib import Parallel, delayed
+
+        pool = Parallel(n_jobs=workers, return_as="generator", pre_dispatch="2*n_jobs")
+        stream: Any = pool(delayed(function)(item) for item in items)
+        yield from stream
+
+
+def _single_threaded() -> bool:
+    """Whether forking is safe: threads of libraries count too, which only Linux tells."""
+    return sys.platform == "linux" and len(os.listdir("/proc/self/task")) == 1

@@ -19,6 +19,13 @@ SETTINGS = """\
 # bin = 0.5                                             # s
 # sides = "mean"                                        # or "both", "asymmetry"
 
+# Limits and words of the reports (docs/reports.md). They are conventions without clinical validation.
+# [decisions]
+# rope = 0.1          # half-width of "practically none", residual sds of a trial
+# clearly = 0.99      # least probability for the word
+# probably = 0.95
+# signs = 0.8
+
 # How a PsychoPy CSV becomes events: column names of that file.
 # [psychopy]
 # onset = "image.started"            # rows without an onset are not trials
