@@ -17,6 +17,7 @@ __all__ = ["Windows", "windows_of"]
 
 # A remainder of exactly half a bin must count as one whatever the last bits of a duration are.
 ROUNDING = 1e-9
+MOST_BINS = 32_767  # of a trial: bins are numbered in int16
 
 
 class Windows(NamedTuple):
@@ -37,7 +38,7 @@ def windows_of(trials: pd.DataFrame, recipe: Recipe, *, task: str, where: str = 
     Raises
     ------
     SpecError
-        Where a window begins after its stimulus has ended.
+        Where a window begins after its stimulus has ended, or holds more bins than can be numbered.
     """
     onset = trials["onset"].to_numpy(dtype=np.float64)
     duration = trials["duration"].to_numpy(dtype=np.float64)
@@ -45,6 +46,12 @@ def windows_of(trials: pd.DataFrame, recipe: Recipe, *, task: str, where: str = 
     first, last = _ends(media, duration, recipe, task=task, where=where)
     width = np.array([recipe.bin_of(medium, task) for medium in media])
     count = np.maximum(1, np.floor((last - first) / width + 0.5 + ROUNDING).astype(np.int64))
+    if count.max() > MOST_BINS:
+        event = int(count.argmax())
+        raise SpecError(
+            f"{where}, trial {event + 1}: expected at most {MOST_BINS} bins in a trial, found {count[event]} of "
+            f"{width[event]:g} s: make key 'bin' of the recipe longer, or end its window earlier."
+        )
     trial = np.repeat(np.arange(len(onset)), count)
     number = np.arange(len(trial)) - np.repeat(np.cumsum(count) - count, count)
     from_onset = first[trial] + number * width[trial]
