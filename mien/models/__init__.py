@@ -5,7 +5,7 @@ Import rule: this folder imports `mien.priors` and `mien.study` only; PyMC, nutp
     spec, families/             what to fit
     outcomes, coding, design    from data to rows and matrices
     engines/                    from matrices to draws
-    fitting                     `fit`, all of it together
+    fitting, posterior_tree     `fit`, all of it together, and its result's names
     diagnostics                 the gate
     effect_tables, group_draws  what to read from a fit
     storage                     on disk and back

@@ -12,7 +12,7 @@ type, or the alphabet. A coded category takes the column's place in the formula 
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 import pandas as pd
@@ -82,7 +82,7 @@ def code_columns(data: pd.DataFrame, names: Sequence[str]) -> dict[str, Coded]:
     """
     coded = {}
     for name in names:
-        column = data[name]
+        column = cast(pd.Series, data[name])
         if not is_category(column):
             continue
         levels = levels_of(column, name)
@@ -116,7 +116,9 @@ def with_coded_columns(text: str, coded: Mapping[str, Coded], safe: Mapping[str,
         if name not in coded:
             return name
         if _inside_call(text, match.start()):
-            raise SpecError(f"formula {text!r}: expected a number inside a transform, found the category {name!r}.")
+            raise SpecError(
+                f"formula {text!r}: expected a number inside a transform, found the category {name!r}."
+            )
         columns = [safe[column] for column in coded[name].columns]
         return columns[0] if len(columns) == 1 else f"({' + '.join(columns)})"
 

@@ -8,7 +8,7 @@ those of the posterior: `valence:medium`, `condition[a]`, `valence|participant`.
 import re
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -18,7 +18,7 @@ from mien.models.coding import Coded, code_columns, with_coded_columns
 from mien.study.errors import SpecError
 from mien.study.formula import Formula, GroupTerm
 
-__all__ = ["Block", "Design", "build_design", "bambi_parts"]
+__all__ = ["Block", "Design", "bambi_parts", "build_design"]
 
 FUNCTIONS = {"log": np.log, "exp": np.exp, "sqrt": np.sqrt}
 MAX_TERMS = 12
@@ -70,6 +70,12 @@ class _Plain(NamedTuple):
     def text(self, text: str) -> str:
         return with_coded_columns(text, self.coded, self.safe)
 
+    def identifiers(self, label: str) -> str:
+        """The reverse of `name`."""
+        for name, identifier in self.safe.items():
+            label = label.replace(name, identifier)
+        return label
+
     def name(self, label: str) -> str:
         """A label of formulae with the posterior's names."""
         for name, identifier in self.safe.items():
@@ -111,7 +117,7 @@ def _matrix(text: str, plain: _Plain) -> tuple[list[str], np.ndarray]:
         warnings.filterwarnings("ignore", category=pd.errors.Pandas4Warning)
         warnings.filterwarnings("ignore", category=RuntimeWarning)
         try:
-            common = design_matrices(plain.text(text), frame, extra_namespace=dict(FUNCTIONS)).common
+            common: Any = design_matrices(plain.text(text), frame, extra_namespace=dict(FUNCTIONS)).common
         except Exception as problem:  # formulae raises what it likes
             raise SpecError(
                 f"formula part {text!r}: expected terms that formulae can evaluate, found: {problem}."
@@ -219,10 +225,7 @@ def _bambi_group(term: GroupTerm, plain: _Plain) -> list[str]:
             f"to_bambi: expected uncorrelated group effects, found ({term.effects} | {term.group}): Bambi has no "
             f"correlated ones; write ({term.effects} || {term.group})."
         )
-    back = {name: identifier for name, identifier in plain.safe.items()}
-    terms = []
-    for label in labels:
-        for name, identifier in back.items():
-            label = label.replace(name, identifier)
-        terms.append(f"(1|{term.group})" if label == "Intercept" else f"(0 + {label}|{term.group})")
-    return terms
+    return [
+        f"(1|{term.group})" if label == "Intercept" else f"(0 + {plain.identifiers(label)}|{term.group})"
+        for label in labels
+    ]

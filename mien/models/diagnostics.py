@@ -11,11 +11,11 @@ R-hat is always large. nutpie itself warns of nothing.
 
 import json
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
-from arviz_stats.base import array_stats
+from arviz_stats.base import array_stats  # pyright: ignore[reportPrivateImportUsage]
 
 __all__ = ["BFMI", "ESS", "R_HAT", "Gate", "array_checks", "diagnose", "gate", "scalar_draws"]
 
@@ -42,11 +42,11 @@ class Measures(NamedTuple):
 
 def measure(draws: np.ndarray) -> Measures:
     """Effective sizes and R-hat of (chain, draw)."""
-    return Measures(
-        float(array_stats.ess(draws, chain_axis=0, draw_axis=1, method="bulk")),
-        float(array_stats.ess(draws, chain_axis=0, draw_axis=1, method="tail", prob=TAIL)),
-        float(array_stats.rhat(draws, chain_axis=0, draw_axis=1)) if draws.shape[0] > 1 else float("nan"),
-    )
+    axes: dict[str, Any] = {"chain_axis": 0, "draw_axis": 1}
+    bulk: Any = array_stats.ess(draws, method="bulk", **axes)
+    tail: Any = array_stats.ess(draws, method="tail", prob=TAIL, **axes)
+    r_hat: Any = array_stats.rhat(draws, **axes) if draws.shape[0] > 1 else np.nan
+    return Measures(float(bulk), float(tail), float(r_hat))
 
 
 def _bad(name: str, measures: Measures) -> list[str]:
@@ -97,7 +97,9 @@ def scalar_draws(fit: xr.DataTree, outcome: str | None = None) -> dict[str, np.n
 def outcomes_of(fit: xr.DataTree) -> list[str | None]:
     """The blend shapes of a fit, or [None] for a single outcome."""
     posterior = fit["posterior"].dataset
-    return [str(name) for name in posterior["blend_shape"].values] if "blend_shape" in posterior.dims else [None]
+    return (
+        [str(name) for name in posterior["blend_shape"].values] if "blend_shape" in posterior.dims else [None]
+    )
 
 
 def diagnose(fit: xr.DataTree) -> dict[str, dict[str, Measures]]:
@@ -115,7 +117,7 @@ def _group_effects_above(fit: xr.DataTree) -> tuple[int, int]:
         if "|" not in str(name) or str(name).endswith("_sigma"):
             continue
         draws = item.values.reshape(*item.shape[:2], -1).transpose(2, 0, 1).astype(np.float64)
-        r_hat = array_stats.rhat(draws, chain_axis=1, draw_axis=2, method="split")
+        r_hat: Any = array_stats.rhat(draws, chain_axis=1, draw_axis=2, method="split")
         above += int(np.sum(r_hat > R_HAT))
         count += r_hat.size
     return above, count

@@ -1,21 +1,21 @@
 """`effects`: what a fit says about its coefficients, one row an effect and blend shape.
 
-    interval      equal-tailed (ETI), 95 % unless told
-    p_direction   posterior probability of the more probable sign, 0.5-1
-    in_rope       share of the posterior inside ±rope; rope = 0.1 residual sd unless told
-    decision      where the *interval* lies: inside | outside | undecided (never "no effect")
-    beta_std      b · sd(x) / sd(y), sd(y) from the model draw by draw: coefficients + groups + residual
-    beta_sigma    b / sigma, draw by draw
+interval      equal-tailed (ETI), 95 % unless told
+p_direction   posterior probability of the more probable sign, 0.5-1
+in_rope       share of the posterior inside ±rope; rope = 0.1 residual sd unless told
+decision      where the *interval* lies: inside | outside | undecided (never "no effect")
+beta_std      b · sd(x) / sd(y), sd(y) from the model draw by draw: coefficients + groups + residual
+beta_sigma    b / sigma, draw by draw
 """
 
 import json
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 import xarray as xr
-from arviz_stats.base import array_stats
+from arviz_stats.base import array_stats  # pyright: ignore[reportPrivateImportUsage]
 
 from mien.models.diagnostics import measure, outcomes_of
 from mien.study.blend_shapes import region
@@ -103,8 +103,8 @@ def _outcome(fit: xr.DataTree, label: str | None, names: list[str]) -> _Outcome:
     posterior = fit["posterior"].dataset
     if label is not None:
         posterior = posterior.sel(blend_shape=label)
-    coefficients = {name: posterior[name].values.astype(np.float64) for name in names}
-    sigma = posterior["sigma"].values.astype(np.float64)
+    coefficients = {name: posterior[name].to_numpy().astype(np.float64) for name in names}
+    sigma = posterior["sigma"].to_numpy().astype(np.float64)
     sd_y, sd_x = _spreads(fit, label, posterior, coefficients, sigma)
     return _Outcome(label or "", coefficients, sigma, sd_y, sd_x)
 
@@ -121,13 +121,15 @@ def _spreads(
         observed = observed.sel(blend_shape=label)
         constants = constants.sel(blend_shape=label) if "blend_shape" in constants.dims else constants
     used = np.isfinite(observed.values)
-    root = constants["root_precision"].values[used]
+    root = constants["root_precision"].to_numpy()[used]
     variance = sigma**2 * float(np.mean(1.0 / root**2))
     sd_x: dict[str, float] = {}
     if coefficients:
-        columns = constants["design"].values[used]
+        columns = constants["design"].to_numpy()[used]
         stacked = np.stack([coefficients[name] for name in coefficients], axis=-1)
-        variance = variance + np.einsum("cdi,ij,cdj->cd", stacked, np.atleast_2d(np.cov(columns.T, bias=True)), stacked)
+        variance = variance + np.einsum(
+            "cdi,ij,cdj->cd", stacked, np.atleast_2d(np.cov(columns.T, bias=True)), stacked
+        )
         sd_x = {name: float(columns[:, place].std()) for place, name in enumerate(coefficients)}
     return np.sqrt(variance + _group_variance(constants, posterior, used)), sd_x
 
@@ -136,7 +138,7 @@ def _group_variance(constants: xr.Dataset, posterior: xr.Dataset, used: np.ndarr
     """Mean over rows of z'Σz, for all factors."""
     total: np.ndarray | float = 0.0
     columns = {
-        str(name).removesuffix(" column"): constants[name].values[used]
+        str(name).removesuffix(" column"): constants[name].to_numpy()[used]
         for name in constants.data_vars
         if str(name).endswith(" column")
     }
@@ -145,10 +147,10 @@ def _group_variance(constants: xr.Dataset, posterior: xr.Dataset, used: np.ndarr
         terms = [name for name in columns if name.rpartition("|")[2] == factor]
         matrix = np.stack([columns[name] for name in terms], axis=1)
         moments = matrix.T @ matrix / max(len(matrix), 1)
-        sds = np.stack([posterior[f"{name}_sigma"].values for name in terms], axis=-1)
+        sds = np.stack([posterior[f"{name}_sigma"].to_numpy() for name in terms], axis=-1)
         corr = np.broadcast_to(np.eye(len(terms)), (*sds.shape, len(terms)))
         if f"{factor}_corr" in posterior:
-            corr = posterior[f"{factor}_corr"].values
+            corr = posterior[f"{factor}_corr"].to_numpy()
         total = total + np.einsum("cdi,cdj,ij,cdij->cd", sds, sds, moments, corr)
     return total
 
@@ -162,7 +164,9 @@ def _rope(rope: float | Mapping[str, float] | None, outcome: _Outcome) -> float:
     return float(width)
 
 
-def _row(outcome: _Outcome, combination: Mapping[str, float], rope: float, ci_prob: float) -> dict[str, object]:
+def _row(
+    outcome: _Outcome, combination: Mapping[str, float], rope: float, ci_prob: float
+) -> dict[str, object]:
     draws = sum(weight * outcome.coefficients[name] for name, weight in combination.items())
     draws = np.asarray(draws)
     tails = [(1 - ci_prob) / 2, (1 + ci_prob) / 2]
@@ -173,7 +177,7 @@ def _row(outcome: _Outcome, combination: Mapping[str, float], rope: float, ci_pr
     in_sigmas = draws / outcome.sigma
     moving = np.ptp(draws) > 0
     measures = measure(draws) if moving else (np.nan, np.nan, np.nan)
-    error = float(array_stats.mcse(draws, chain_axis=0, draw_axis=1, method="mean")) if moving else 0.0
+    error: Any = array_stats.mcse(draws, chain_axis=0, draw_axis=1, method="mean") if moving else 0.0
     return {
         "mean": float(draws.mean()), "sd": float(draws.std(ddof=1)),
         "eti_lower": float(lower), "eti_upper": float(upper), "ci_kind": "eti", "ci_prob": ci_prob,
@@ -185,7 +189,7 @@ def _row(outcome: _Outcome, combination: Mapping[str, float], rope: float, ci_pr
         "beta_sigma": float(in_sigmas.mean()),
         "beta_sigma_lower": float(np.quantile(in_sigmas, tails[0])),
         "beta_sigma_upper": float(np.quantile(in_sigmas, tails[1])),
-        "mcse_mean": error, "ess_bulk": measures[0], "ess_tail": measures[1], "r_hat": measures[2],
+        "mcse_mean": float(error), "ess_bulk": measures[0], "ess_tail": measures[1], "r_hat": measures[2],
     }  # fmt: skip
 
 

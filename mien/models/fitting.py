@@ -1,10 +1,10 @@
 """`fit`: a model and data in, a posterior as an `xarray.DataTree` out.
 
-    rows          `outcomes`: what is modelled and what is left out, counted
-    design        `design`: one design for all outcomes, so that transforms and levels are the same for all
-    priors        resolved once an outcome on its own scale, and stored as numbers
-    engine        draws; the tree is named here, the same for every engine
-    verdict       `diagnostics.gate`
+rows          `outcomes`: what is modelled and what is left out, counted
+design        `design`: one design for all outcomes, so that transforms and levels are the same for all
+priors        resolved once an outcome on its own scale, and stored as numbers
+engine        draws; the tree is named here, the same for every engine
+verdict       `diagnostics.gate`
 """
 
 import hashlib
@@ -22,13 +22,13 @@ from mien.models.diagnostics import gate
 from mien.models.engines import ENGINES, load_engine
 from mien.models.engines.problem import Draws, Engine, Outcome, Problem, Progress, Settings
 from mien.models.outcomes import OutcomeRows, prepare_outcomes
+from mien.models.posterior_tree import group_effect_names, posterior_tree
 from mien.models.spec import ModelSpec
 from mien.priors import DataScale, ParameterNames, resolve
 from mien.study.errors import FitError, SpecError
 
 __all__ = ["data_sha256", "fit", "make_problem"]
 
-MAX_STORED_ROWS = 1_000_000
 VERSIONED = ("pymc", "nutpie", "numpy", "xarray", "pandas", "formulae")
 
 
@@ -73,10 +73,11 @@ def fit(  # noqa: PLR0913  (the public face)
     problem, rows, scales = make_problem(spec, data, participants)
     chosen, reason = _choose(engine, problem)
     sampled = chosen.sample(problem, Settings(draws, chains, seed), progress)
-    tree = _tree(problem, rows, sampled, scales)
+    tree = posterior_tree(problem, rows, sampled, scales)
     attrs = _attrs(spec, problem, rows, sampled)
     attrs |= {
-        "engine": chosen.name, "engine_reason": reason, "seed": int(seed), "data_sha256": data_sha256(data, participants),
+        "engine": chosen.name, "engine_reason": reason, "seed": int(seed),
+        "data_sha256": data_sha256(data, participants),
         "recipe_sha256": str(data.attrs.get("recipe_sha256", "")),
     }  # fmt: skip
     tree.attrs.update(attrs)
@@ -84,7 +85,7 @@ def fit(  # noqa: PLR0913  (the public face)
     tree.attrs["diagnostics"] = verdict.verdict
     tree.attrs["diagnostics_detail"] = json.dumps(verdict.detail)
     if not group_effects:
-        tree["posterior"] = xr.DataTree(tree["posterior"].to_dataset().drop_vars(_group_names(tree)))
+        tree["posterior"] = xr.DataTree(tree["posterior"].to_dataset().drop_vars(group_effect_names(tree)))
     return tree
 
 
@@ -171,7 +172,9 @@ def _root_precision(spec: ModelSpec, frame: pd.DataFrame) -> np.ndarray:
         return np.ones(len(frame))
     values = frame[name].to_numpy(dtype=np.float64)
     if not (np.isfinite(values).all() and (values > 0).all()):
-        raise FitError(f"{name}: expected positive numbers, found {values[~(values > 0)][:1]}: exclude those rows.")
+        raise FitError(
+            f"{name}: expected positive numbers, found {values[~(values > 0)][:1]}: exclude those rows."
+        )
     return np.sqrt(values) if spec.weights else 1.0 / values
 
 
@@ -196,7 +199,9 @@ def _scale(design: Design, values: np.ndarray) -> DataScale:
         return float(column.std()) or float(np.abs(column).max()) or 1.0
 
     slopes = {
-        name: design.columns[:, place] for place, name in enumerate(design.coefficients) if name != "Intercept"
+        name: design.columns[:, place]
+        for place, name in enumerate(design.coefficients)
+        if name != "Intercept"
     }
     groups = {
         f"{term}|{block.factor}": 1.0 if term == "1" else spread(block.columns[:, place])
@@ -210,107 +215,9 @@ def _scale(design: Design, values: np.ndarray) -> DataScale:
     )  # fmt: skip
 
 
-def _stack(arrays: list[np.ndarray], dims: tuple[str, ...], named: bool) -> tuple[tuple[str, ...], np.ndarray]:  # noqa: FBT001
-    """(chain, draw, …) of every outcome → (chain, draw, blend_shape, …)."""
-    if not named:
-        return dims, arrays[0]
-    return (*dims[:2], "blend_shape", *dims[2:]), np.stack(arrays, axis=2)
-
-
-def _tree(
-    problem: Problem, rows: OutcomeRows, sampled: list[Draws], scales: list[DataScale]
-) -> xr.DataTree:
-    named = problem.outcomes[0].name != ""
-    design = problem.outcomes[0].design
-    first = sampled[0]
-    base = ("chain", "draw")
-    variables: dict[str, tuple] = {}
-    for name in first.coefficients:
-        variables[name] = _stack([draws.coefficients[name] for draws in sampled], base, named)
-    for block in design.blocks:
-        for term in block.terms:
-            key = f"{term}|{block.factor}"
-            variables[f"{key}_sigma"] = _stack([draws.sds[key] for draws in sampled], base, named)
-    coords: dict[str, object] = {}
-    for factor in first.correlations:
-        dims = (f"{factor}_term", f"{factor}_term_bis")
-        variables[f"{factor}_corr"] = _stack([d.correlations[factor] for d in sampled], (*base, *dims), named)
-        terms = [term for block in design.blocks if block.factor == factor for term in block.terms]
-        coords |= {dims[0]: terms, dims[1]: terms}
-    variables["sigma"] = _stack([draws.sigma for draws in sampled], base, named)
-    for block in design.blocks:
-        coords[block.factor] = list(block.levels)
-        for term in block.terms:
-            key = f"{term}|{block.factor}"
-            variables[key] = _stack([draws.effects[key] for draws in sampled], (*base, block.factor), named)
-    coords |= {"chain": np.arange(first.sigma.shape[0]), "draw": np.arange(first.sigma.shape[1])}
-    stats = {name: _stack([draws.stats[name] for draws in sampled], base, named) for name in first.stats}
-    shapes = {"blend_shape": [outcome.name for outcome in problem.outcomes]} if named else {}
-    sampling = {name: coords[name] for name in ("chain", "draw")}
-    groups = {
-        "posterior": xr.Dataset(variables, coords={**coords, **shapes}),
-        "sample_stats": xr.Dataset(stats, coords={**sampling, **shapes}),
-    }
-    if len(rows.frame) <= MAX_STORED_ROWS:
-        groups |= _data_groups(problem, rows, scales, shapes)
-    return xr.DataTree.from_dict(groups)
-
-
-def _wide(rows: OutcomeRows, problem: Problem, pick, fill) -> np.ndarray:  # noqa: ANN001
-    """(blend_shape, observation, …) from every outcome's rows; `fill` where an outcome lacks an observation."""
-    count = len(rows.observations)
-    parts = []
-    for place, outcome in enumerate(problem.outcomes):
-        values = pick(outcome)
-        part = np.full((count, *values.shape[1:]), fill, dtype=values.dtype)
-        part[rows.observation[rows.outcome == place]] = values
-        parts.append(part)
-    return np.stack(parts)
-
-
-def _shared(wide: np.ndarray, missing: np.ndarray) -> np.ndarray | None:
-    """One array for all outcomes where they agree on what they have, else None."""
-    first = np.argmin(missing, axis=0)  # an outcome that has the observation
-    common = wide[first, np.arange(wide.shape[1])]
-    differs = (wide != common[None]).reshape(*wide.shape[:2], -1).any(axis=2)
-    return None if (differs & ~missing).any() else common
-
-
-def _data_groups(
-    problem: Problem, rows: OutcomeRows, scales: list[DataScale], shapes: Mapping[str, list[str]]
-) -> dict[str, xr.Dataset]:
-    """observed_data and constant_data: enough to draw group effects, predict and refit."""
-    response = _wide(rows, problem, lambda outcome: outcome.values, np.nan)
-    missing = np.isnan(response)
-    lead = ("blend_shape",) if shapes else ()
-    coords = {"observation": list(rows.observations), **shapes}
-    observed = xr.Dataset({"outcome": ((*lead, "observation"), response if shapes else response[0])}, coords=coords)
-    constants: dict[str, tuple] = {}
-
-    def store(name: str, dims: tuple[str, ...], wide: np.ndarray) -> None:
-        common = _shared(wide, missing)
-        if common is not None:
-            constants[name] = (("observation", *dims), common)
-        else:
-            constants[name] = ((*lead, "observation", *dims), wide)
-
-    design = problem.outcomes[0].design
-    if design.coefficients:
-        coords["coefficient"] = list(design.coefficients)
-        store("design", ("coefficient",), _wide(rows, problem, lambda o: o.design.columns, np.nan))
-    for place, block in enumerate(design.blocks):
-        codes = _wide(rows, problem, lambda o, place=place: o.design.blocks[place].codes, -1)
-        store(f"{block.factor} index", (), codes)
-        for j, term in enumerate(block.terms):
-            column = _wide(rows, problem, lambda o, place=place, j=j: o.design.blocks[place].columns[:, j], np.nan)
-            store(f"{term}|{block.factor} column", (), column)
-    store("root_precision", (), _wide(rows, problem, lambda o: o.root_precision, np.nan))
-    spread = np.array([scale.sd_y for scale in scales])
-    constants["outcome sd"] = (lead, spread) if shapes else ((), spread[0])
-    return {"observed_data": observed, "constant_data": xr.Dataset(constants, coords=coords)}
-
-
-def _attrs(spec: ModelSpec, problem: Problem, rows: OutcomeRows, sampled: list[Draws]) -> dict[str, str | int]:
+def _attrs(
+    spec: ModelSpec, problem: Problem, rows: OutcomeRows, sampled: list[Draws]
+) -> dict[str, str | int]:
     notes = {outcome.name: d.note for outcome, d in zip(problem.outcomes, sampled, strict=True) if d.note}
     priors = {
         outcome.name: {name: resolved.to_dict() for name, resolved in outcome.priors.items()}
@@ -324,7 +231,9 @@ def _attrs(spec: ModelSpec, problem: Problem, rows: OutcomeRows, sampled: list[D
         "answers": spec.answers,
         "model_spec": spec.to_json(),
         "priors": json.dumps(priors),
-        "coding": json.dumps({name: list(levels) for name, levels in problem.outcomes[0].design.coding.items()}),
+        "coding": json.dumps(
+            {name: list(levels) for name, levels in problem.outcomes[0].design.coding.items()}
+        ),
         "units": "coefficient" if problem.outcomes[0].name else "outcome",
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": json.dumps({name: _version(name) for name in VERSIONED}),
@@ -339,14 +248,6 @@ def _version(name: str) -> str:
         return version(name)
     except PackageNotFoundError:
         return "unknown"
-
-
-def _group_names(tree: xr.DataTree) -> list[str]:
-    return [
-        str(name)
-        for name in tree["posterior"].data_vars
-        if "|" in str(name) and not str(name).endswith("_sigma")
-    ]
 
 
 def data_sha256(data: pd.DataFrame, participants: pd.DataFrame | None = None) -> str:

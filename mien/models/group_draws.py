@@ -35,13 +35,17 @@ def group_effects(fit: xr.DataTree) -> xr.Dataset:
     if all(term in posterior for term in terms):
         return posterior[terms].copy()
     if "constant_data" not in fit.children:
-        raise FitError("group_effects: expected stored effects or stored rows, found neither: fit with group_effects=True.")
+        raise FitError(
+            "group_effects: expected stored effects or stored rows, found neither: fit with group_effects=True."
+        )
     rng = np.random.default_rng([int(fit.attrs["seed"]), 0x6E])
     with threadpool_limits(limits=1):  # two BLAS threads are many times slower on matrices of this size
         parts = [_drawn(fit, label, terms, rng) for label in outcomes_of(fit)]
     if parts[0][0] is None:
         return parts[0][1]
-    return xr.concat([part.expand_dims(blend_shape=[label], axis=2) for label, part in parts], dim="blend_shape")
+    return xr.concat(
+        [part.expand_dims(blend_shape=[label], axis=2) for label, part in parts], dim="blend_shape"
+    )
 
 
 def _terms(posterior: xr.Dataset) -> list[str]:
@@ -66,23 +70,31 @@ def _drawn(
     starts = np.concatenate([[0], np.cumsum([sizes[factors[term]] for term in terms])])
     total = int(starts[-1])
     if total > MAX_EFFECTS:
-        raise FitError(f"group_effects: expected at most {MAX_EFFECTS} effects, found {total}: fit with group_effects=True.")
+        raise FitError(
+            f"group_effects: expected at most {MAX_EFFECTS} effects, found {total}: fit with group_effects=True."
+        )
     root = constants["root_precision"].values[used]
     columns = np.zeros((int(used.sum()), total))
     for place, term in enumerate(terms):
         codes = constants[f"{factors[term]} index"].values[used].astype(int)
-        columns[np.arange(len(codes)), starts[place] + codes] = constants[f"{term} column"].values[used] * root
+        columns[np.arange(len(codes)), starts[place] + codes] = (
+            constants[f"{term} column"].values[used] * root
+        )
     gram = columns.T @ columns
     sigma = posterior["sigma"].values
     moments = _moments(posterior, constants, observed.values, used, root, columns)
     out = np.empty((*sigma.shape, total), dtype=np.float32)
     for chain in range(sigma.shape[0]):
         for draw in range(sigma.shape[1]):
-            precision = gram / sigma[chain, draw] ** 2 + _prior_precision(posterior, terms, factors, starts, chain, draw)
+            precision = gram / sigma[chain, draw] ** 2 + _prior_precision(
+                posterior, terms, factors, starts, chain, draw
+            )
             lower = cholesky(precision, lower=True, check_finite=False)
-            half = solve_triangular(lower, moments[chain, draw] / sigma[chain, draw] ** 2, lower=True, check_finite=False)
+            half = solve_triangular(
+                lower, moments[chain, draw] / sigma[chain, draw] ** 2, lower=True, check_finite=False
+            )
             half += rng.standard_normal(total)
-            out[chain, draw] = solve_triangular(lower, half, lower=True, trans="T", check_finite=False)
+            out[chain, draw] = solve_triangular(lower, half, lower=True, trans=1, check_finite=False)
     variables = {
         term: (("chain", "draw", factors[term]), out[..., starts[place] : starts[place + 1]])
         for place, term in enumerate(terms)
@@ -91,7 +103,7 @@ def _drawn(
     return label, xr.Dataset(variables, coords={name: item.values for name, item in coords.items()})
 
 
-def _moments(posterior, constants, outcome, used, root, columns) -> np.ndarray:  # noqa: ANN001, PLR0913
+def _moments(posterior, constants, outcome, used, root, columns) -> np.ndarray:
     """Z'R⁻¹(y − Xβ) of every draw, (chain, draw, effect)."""
     moments = columns.T @ (outcome[used] * root)
     if "design" not in constants:
@@ -102,7 +114,7 @@ def _moments(posterior, constants, outcome, used, root, columns) -> np.ndarray: 
     return moments - beta @ cross.T
 
 
-def _prior_precision(posterior, terms, factors, starts, chain, draw) -> np.ndarray:  # noqa: ANN001, PLR0913
+def _prior_precision(posterior, terms, factors, starts, chain, draw) -> np.ndarray:
     precision = np.zeros((int(starts[-1]), int(starts[-1])))
     for factor in dict.fromkeys(factors.values()):
         mine = [place for place, term in enumerate(terms) if factors[term] == factor]

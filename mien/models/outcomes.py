@@ -1,14 +1,14 @@
 """From data as passed to the rows of every outcome, with everything that is left out counted.
 
-    1. participants are joined, trackers checked, contrasts of shapes added
-    2. without a time term, a Trials table is averaged over each trial's bins
-    3. excluded rows go, then rows with a missing value in a column that the model uses
-    4. each blend shape is an outcome where the formula does not use that column
-    5. dead shapes are left out and named: sd below 1e-4, or moving in fewer than 20 % of persons
+1. participants are joined, trackers checked, contrasts of shapes added
+2. without a time term, a Trials table is averaged over each trial's bins
+3. excluded rows go, then rows with a missing value in a column that the model uses
+4. each blend shape is an outcome where the formula does not use that column
+5. dead shapes are left out and named: sd below 1e-4, or moving in fewer than 20 % of persons
 """
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 import pandas as pd
@@ -58,13 +58,17 @@ def _joined(data: pd.DataFrame, participants: pd.DataFrame | None, formula: Form
         raise FitError("participants: expected a column participant_id, found none: pass study.participants.")
     labels = participants[key].astype("str").str.removeprefix("sub-")
     if labels.duplicated().any():
-        raise FitError(f"participants: expected each participant once, found {labels[labels.duplicated()].iloc[0]} twice.")
+        raise FitError(
+            f"participants: expected each participant once, found {labels[labels.duplicated()].iloc[0]} twice."
+        )
     wanted = [name for name in lacking if name in participants.columns]
     table = participants[wanted].set_index(pd.Index(labels))
     who = data["participant"].astype("str")
     unknown = sorted(set(who) - set(table.index))
     if unknown:
-        raise FitError(f"participants: expected a row for every participant, found none for {', '.join(unknown[:5])}.")
+        raise FitError(
+            f"participants: expected a row for every participant, found none for {', '.join(unknown[:5])}."
+        )
     return data.assign(**{name: table[name].reindex(who).to_numpy() for name in wanted})
 
 
@@ -78,7 +82,9 @@ def _check_columns(formula: Formula, data: pd.DataFrame, spec: ModelSpec) -> Non
             f"{', '.join(map(str, data.columns))}. Columns of persons come with participants=."
         )
     if not pd.api.types.is_numeric_dtype(data[formula.response]):
-        raise FitError(f"{formula.response}: expected numbers as the outcome, found {data[formula.response].dtype}.")
+        raise FitError(
+            f"{formula.response}: expected numbers as the outcome, found {data[formula.response].dtype}."
+        )
 
 
 def _check_trackers(data: pd.DataFrame, formula: Formula, spec: ModelSpec) -> None:
@@ -97,7 +103,9 @@ def _with_contrasts(data: pd.DataFrame, spec: ModelSpec) -> pd.DataFrame:
         return data
     added = contrast(data, spec.contrasts)
     shapes = [*data["blend_shape"].cat.categories, *added["blend_shape"].cat.categories]
-    both = pd.concat([data.astype({"blend_shape": "str"}), added.astype({"blend_shape": "str"})], ignore_index=True)
+    both = pd.concat(
+        [data.astype({"blend_shape": "str"}), added.astype({"blend_shape": "str"})], ignore_index=True
+    )
     return both.assign(blend_shape=pd.Categorical(both["blend_shape"], categories=shapes))
 
 
@@ -108,8 +116,8 @@ def _dead(values: np.ndarray, persons: np.ndarray | None) -> str:
     if persons is None:
         return ""
     frame = pd.DataFrame({"value": values, "person": persons})
-    spread = frame.groupby("person", observed=True)["value"].std(ddof=0)
-    share = float((spread >= DEAD_SD).mean())
+    spread = frame.groupby("person", observed=True)["value"].std(ddof=0).to_numpy()
+    share = float(np.mean(spread >= DEAD_SD))
     if share < MOVING_SHARE:
         return f"moves in {share:.0%} of persons, fewer than {MOVING_SHARE:.0%}"
     return ""
@@ -119,14 +127,16 @@ def _kept(data: pd.DataFrame, formula: Formula, spec: ModelSpec) -> tuple[pd.Dat
     """Drop excluded and incomplete rows, and count them."""
     counts = {"rows": len(data)}
     if "excluded" in data.columns:
-        reasons = data["excluded"].fillna("").astype("str")
-        counts["excluded"] = int((reasons != "").sum())
-        data = data[reasons.to_numpy() == ""]
+        kept = cast(pd.Series, data["excluded"]).fillna("").astype("str").to_numpy() == ""
+        counts["excluded"] = int((~kept).sum())
+        data = cast(pd.DataFrame, data[kept])
     used = [*formula.columns, *(name for name in (spec.weights, spec.standard_errors) if name)]
-    complete = data[used].notna().all(axis=1).to_numpy()
+    complete = cast(pd.DataFrame, data[used]).notna().to_numpy().all(axis=1)
     for name in used:
         if pd.api.types.is_float_dtype(data[name]) and np.isinf(data[name].to_numpy()).any():
-            raise FitError(f"{name}: expected finite numbers, found an infinite one: correct or exclude the row.")
+            raise FitError(
+                f"{name}: expected finite numbers, found an infinite one: correct or exclude the row."
+            )
     counts["missing"] = int((~complete).sum())
     counts["modelled"] = int(complete.sum())
     if not counts["modelled"]:
@@ -134,14 +144,14 @@ def _kept(data: pd.DataFrame, formula: Formula, spec: ModelSpec) -> tuple[pd.Dat
             f"data: expected rows to model, found none of {counts['rows']} kept "
             f"({counts.get('excluded', 0)} excluded, {counts['missing']} with missing values)."
         )
-    return data[complete].reset_index(drop=True), counts
+    return cast(pd.DataFrame, data[complete]).reset_index(drop=True), counts
 
 
 def _observations(frame: pd.DataFrame, outcome: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
     """Rows of one trial (and bin) share an observation; without trial keys, rows are counted."""
     keys = [name for name in OBSERVATION_KEY if name in frame.columns]
     if {"participant", "trial"} <= set(keys):
-        if "bin" in keys and frame["bin"].nunique() == 1:
+        if "bin" in keys and len(np.unique(frame["bin"])) == 1:
             keys.remove("bin")
         labels = frame[keys[0]].astype("str")
         for name in keys[1:]:
@@ -184,7 +194,9 @@ def prepare_outcomes(
     if not by_shape:
         values = frame[formula.response].to_numpy(dtype=np.float64)
         if values.std() <= 1e-12 * max(1.0, float(np.abs(values).max())):
-            raise FitError(f"{formula.response}: expected an outcome that varies, found {values[0]:g} in every row.")
+            raise FitError(
+                f"{formula.response}: expected an outcome that varies, found {values[0]:g} in every row."
+            )
         zero = np.zeros(len(frame), dtype=np.int64)
         observation, labels = _observations(frame, zero)
         return formula, OutcomeRows(frame, zero, ("",), observation, labels, counts, {})
@@ -214,7 +226,7 @@ def _by_shape(formula: Formula, frame: pd.DataFrame, counts: dict[str, int]) -> 
             + "; ".join(f"{name} {reason}" for name, reason in list(left_out.items())[:5])
         )
     keep = np.isin(labels, names)
-    frame = frame[keep].reset_index(drop=True)
+    frame = cast(pd.DataFrame, frame[keep]).reset_index(drop=True)
     outcome = pd.Categorical(labels[keep], categories=names).codes.astype(np.int64)
     observation, observations = _observations(frame, outcome)
     counts = {**counts, "in_dead_shapes": int((~keep).sum())}

@@ -14,6 +14,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import xarray as xr
 
@@ -27,7 +28,7 @@ __all__ = ["FILES", "fingerprint", "load", "save"]
 FILES = ("posterior.nc", "summary.parquet", "fit.json")
 
 
-def fingerprint(  # noqa: PLR0913
+def fingerprint(
     spec: ModelSpec,
     data: pd.DataFrame,
     *,
@@ -66,7 +67,9 @@ def save(fit: xr.DataTree, path: Path | str, *, fingerprint: str = "") -> Path:
     """
     path = Path(path)
     if path.exists():
-        raise FitError(f"{path}: expected a new folder for the fit, found one that exists: load it or name another.")
+        raise FitError(
+            f"{path}: expected a new folder for the fit, found one that exists: load it or name another."
+        )
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
     try:
@@ -76,7 +79,9 @@ def save(fit: xr.DataTree, path: Path | str, *, fingerprint: str = "") -> Path:
             **{str(name): _plain(value) for name, value in fit.attrs.items()},
             "fingerprint": fingerprint, "files": list(FILES),
         }  # fmt: skip
-        (beside / "fit.json").write_text(json.dumps(described, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+        (beside / "fit.json").write_text(
+            json.dumps(described, indent=1, sort_keys=True) + "\n", encoding="utf-8"
+        )
         beside.chmod(0o777 & ~_umask())
         beside.rename(path)
     except BaseException:
@@ -103,7 +108,9 @@ def load(path: Path | str) -> xr.DataTree:
         with xr.open_datatree(path / "posterior.nc", engine="h5netcdf") as tree:
             fit = tree.load()
     except (OSError, ValueError, KeyError) as problem:
-        raise FitError(f"{path / 'posterior.nc'}: expected a posterior, found a damaged file ({problem}): fit again.") from None
+        raise FitError(
+            f"{path / 'posterior.nc'}: expected a posterior, found a damaged file ({problem}): fit again."
+        ) from None
     ModelSpec.from_json(str(fit.attrs["model_spec"]))
     return fit
 
@@ -115,7 +122,7 @@ def _plain(value: object) -> object:
             return json.loads(value)
         except ValueError:
             return value
-    return value.item() if hasattr(value, "item") else value
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def _umask() -> int:

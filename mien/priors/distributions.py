@@ -128,5 +128,7 @@ def prior_from_dict(data: Mapping[str, float | str]) -> Prior:
     names = [field.name for field in fields(family)]
     missing = [name for name in names if name not in data]
     if missing:
-        raise SpecError(f"prior {family.__name__}: expected {', '.join(names)}, found no {', '.join(missing)}.")
+        raise SpecError(
+            f"prior {family.__name__}: expected {', '.join(names)}, found no {', '.join(missing)}."
+        )
     return family(**{name: data[name] for name in names})

@@ -59,7 +59,9 @@ def read_library(text: str) -> Mapping[str, LibraryPrior]:
     entries = [_entry(item, data["library"]) for item in data["prior"]]
     roles = [entry.role for entry in entries]
     if sorted(roles) != sorted(ROLES):
-        raise SpecError(f"priors library: expected each of {', '.join(ROLES)} once, found {', '.join(roles)}.")
+        raise SpecError(
+            f"priors library: expected each of {', '.join(ROLES)} once, found {', '.join(roles)}."
+        )
     return {entry.role: entry for entry in entries}
 
 

@@ -13,7 +13,9 @@ def make_trials(participants=10, stimuli=12, shapes=SHAPES, seed=0, bins=1):
     """Trials with a valence effect of +.04 (smile), −.02 (frown) and 0 (brow), correlated persons and stimuli."""
     rng = np.random.default_rng(seed)
     effect = {"mouthSmile": 0.04, "mouthFrown": -0.02}
-    person, stimulus = (column.ravel() for column in np.meshgrid(np.arange(participants), np.arange(stimuli), indexing="ij"))
+    person, stimulus = (
+        column.ravel() for column in np.meshgrid(np.arange(participants), np.arange(stimuli), indexing="ij")
+    )
     sign = np.where(stimulus % 2 == 0, -0.5, 0.5)
     tables = []
     for shape in shapes:

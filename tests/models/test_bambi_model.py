@@ -7,7 +7,9 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 
 
 def test_bambi_has_the_same_coding_terms_and_priors(trials):
-    model = to_bambi("activation ~ valence + (valence || participant) + (1 | stimulus)", trials, blend_shape="mouthSmile")
+    model = to_bambi(
+        "activation ~ valence + (valence || participant) + (1 | stimulus)", trials, blend_shape="mouthSmile"
+    )
     component = model.components["mu"]
     assert set(component.common_terms) == {"valence"}
     assert set(component.group_specific_terms) == {"1|participant", "valence|participant", "1|stimulus"}

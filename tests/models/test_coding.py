@@ -56,7 +56,9 @@ def test_one_level_is_refused():
 
 
 def test_a_category_in_the_formula_becomes_its_columns():
-    data = pd.DataFrame({"valence": ["negative", "neutral", "positive"], "medium": ["film", "picture", "film"]})
+    data = pd.DataFrame(
+        {"valence": ["negative", "neutral", "positive"], "medium": ["film", "picture", "film"]}
+    )
     coded = code_columns(data, ["valence", "medium"])
     safe = {"valence": "valence", "neutral": "neutral", "medium": "medium"}
     assert with_coded_columns("valence*medium", coded, safe) == "(valence + neutral)*medium"

@@ -43,7 +43,9 @@ def test_sums_have_the_level_in_their_names():
 
 
 def test_correlated_and_uncorrelated_blocks():
-    both = design("y ~ valence + (valence + medium || participant) + (valence | stimulus)", DATA.assign(y=1.0))
+    both = design(
+        "y ~ valence + (valence + medium || participant) + (valence | stimulus)", DATA.assign(y=1.0)
+    )
     assert [(block.factor, block.terms) for block in both.blocks] == [
         ("participant", ("1",)),
         ("participant", ("valence",)),

@@ -68,7 +68,8 @@ def shifted(small_fit, value, sd=0.001):
 
 
 @pytest.mark.parametrize(
-    ("value", "decision", "direction"), [(0.0, "inside", None), (0.05, "outside", 1), (-0.05, "outside", -1), (0.01, "undecided", 1)]
+    ("value", "decision", "direction"),
+    [(0.0, "inside", None), (0.05, "outside", 1), (-0.05, "outside", -1), (0.01, "undecided", 1)],
 )
 def test_decision_is_about_the_interval(small_fit, value, decision, direction):
     table = effects(shifted(small_fit, value), rope=0.01)

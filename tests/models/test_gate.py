@@ -11,7 +11,9 @@ SHAPE = (4, 1000)
 
 def tree(seed=0, **changed):
     rng = np.random.default_rng(seed)
-    draws = {name: rng.normal(size=SHAPE) for name in ("Intercept", "valence", "sigma", "1|participant_sigma")}
+    draws = {
+        name: rng.normal(size=SHAPE) for name in ("Intercept", "valence", "sigma", "1|participant_sigma")
+    }
     draws |= {"1|participant": rng.normal(size=(*SHAPE, 3))}
     stats = {"energy": rng.normal(size=SHAPE), "diverging": np.zeros(SHAPE, dtype=bool)}
     for name, change in changed.items():

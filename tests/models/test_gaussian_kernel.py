@@ -82,12 +82,14 @@ def dense_joint(outcome, ready, at):
         first = int(layout.first_sd[b])
         matrix = covariance(sd[first : first + k], at[2], int(layout.first_partial[b]), k)
         value += multivariate_normal(np.zeros(k), matrix).logpdf(u).sum()
-    value += norm(mean, sigma).logpdf(outcome.values).sum()
+    value += norm(mean, sigma).logpdf(outcome.response).sum()
     for name, beta in zip(outcome.design.coefficients, w[layout.coefficients[0] :], strict=True):
         prior = outcome.priors[name].prior
         value += norm(prior.mean, prior.sd).logpdf(beta)
     steps = np.eye(len(at[0])) * 1e-3
-    jacobian = np.array([effects_at(ready, (at[0] + h, *at[1:])) - effects_at(ready, (at[0] - h, *at[1:])) for h in steps])
+    jacobian = np.array(
+        [effects_at(ready, (at[0] + h, *at[1:])) - effects_at(ready, (at[0] - h, *at[1:])) for h in steps]
+    )
     return value + np.linalg.slogdet(jacobian / 2e-3)[1]
 
 

@@ -12,7 +12,13 @@ SPEC = ModelSpec("activation ~ valence + (1 | participant)")
 def test_each_shape_is_an_outcome_in_the_order_of_arkit(trials):
     _, rows = prepare_outcomes(SPEC, trials)
     assert rows.names == ("mouthSmile", "mouthFrown", "browInnerUp")
-    assert dict(rows.counts) == {"rows": 360, "excluded": 0, "missing": 0, "modelled": 360, "in_dead_shapes": 0}
+    assert dict(rows.counts) == {
+        "rows": 360,
+        "excluded": 0,
+        "missing": 0,
+        "modelled": 360,
+        "in_dead_shapes": 0,
+    }
     assert len(rows.observations) == 120
     assert rows.observations[0] == "01/1/met/1/1"
 
@@ -73,7 +79,9 @@ def test_two_trackers_are_not_pooled_unless_told(trials):
 
 
 def test_columns_of_persons_are_joined(trials):
-    people = pd.DataFrame({"participant_id": [f"sub-{n:02d}" for n in range(1, 11)], "age": np.arange(20.0, 30.0)})
+    people = pd.DataFrame(
+        {"participant_id": [f"sub-{n:02d}" for n in range(1, 11)], "age": np.arange(20.0, 30.0)}
+    )
     spec = ModelSpec("activation ~ valence*center(age) + (1 | participant)")
     _, rows = prepare_outcomes(spec, trials, people)
     assert rows.frame.groupby("participant", observed=True)["age"].first().tolist() == list(range(20, 30))

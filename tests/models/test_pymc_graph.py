@@ -22,7 +22,9 @@ DATA = pd.DataFrame(
 def log_density_of(ready):
     """The model's own log density of its unconstrained vector, interpreted and not compiled."""
     model = build_model(ready.structure, ready.data)
-    compiled = model.compile_fn(model.logp(), mode=Mode(linker="py", optimizer=None), on_unused_input="ignore")
+    compiled = model.compile_fn(
+        model.logp(), mode=Mode(linker="py", optimizer=None), on_unused_input="ignore"
+    )
 
     def density(vector):
         values, at = {}, 0
@@ -51,9 +53,16 @@ def test_priors_are_those_asked_for():
 
     def by_hand(sd, partial, sigma):
         kernel_part = kernel.packed_log_density(
-            np.zeros(ready.structure.effects), np.log(sd), partial, np.log([sigma]), ready.data["numbers"], ready.data["places"]
+            np.zeros(ready.structure.effects),
+            np.log(sd),
+            partial,
+            np.log([sigma]),
+            ready.data["numbers"],
+            ready.data["places"],
         )[0]
-        priors = halfnorm(scale=0.7).logpdf(sd[0]) + t(3, scale=0.4).logpdf(sd[1]) + expon(scale=0.5).logpdf(sd[2])
+        priors = (
+            halfnorm(scale=0.7).logpdf(sd[0]) + t(3, scale=0.4).logpdf(sd[1]) + expon(scale=0.5).logpdf(sd[2])
+        )
         priors += t(5, scale=1.5).logpdf(sigma) + 2 * np.log1p(-(partial[0] ** 2))
         jacobian = np.log(sd).sum() + np.log(sigma) + np.log1p(-(partial[0] ** 2))
         return kernel_part + priors + jacobian

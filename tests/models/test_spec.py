@@ -8,7 +8,9 @@ FORMULA = "activation ~ valence + (valence | participant) + (1 | stimulus)"
 
 
 def test_the_valence_family_says_what_it_answers():
-    spec = valence(priors={"valence": Normal(0, 0.1)}, contrasts={"smile - frown": {"mouthSmile": 1, "mouthFrown": -1}})
+    spec = valence(
+        priors={"valence": Normal(0, 0.1)}, contrasts={"smile - frown": {"mouthSmile": 1, "mouthFrown": -1}}
+    )
     assert spec.formula == FORMULA
     assert spec.answers.endswith("?")
     assert spec.priors["valence"] == Normal(0, 0.1)

@@ -56,7 +56,9 @@ def conjugate():
     x = np.where(item % 2 == 0, -0.5, 0.5)
     effects = rng.multivariate_normal([0, 0], [[0.25, 0.12], [0.12, 0.16]], 8)
     y = 1.0 + 0.5 * x + effects[person, 0] + effects[person, 1] * x + rng.normal(0, 0.2, 10)[item]
-    data = pd.DataFrame({"y": y + rng.normal(0, 0.5, 80), "x": x, "person": person.astype(str), "item": item.astype(str)})
+    data = pd.DataFrame(
+        {"y": y + rng.normal(0, 0.5, 80), "x": x, "person": person.astype(str), "item": item.astype(str)}
+    )
     priors = {
         "Intercept": Normal(0, 2),
         "beta": Normal(0, 1),
@@ -116,7 +118,9 @@ def balanced(seed=2):
     persons, x = 18, np.arange(10.0) - 4.5
     effects = rng.multivariate_normal([0, 0], [[0.64, 0.5 * 0.8 * 0.3], [0.5 * 0.8 * 0.3, 0.09]], persons)
     y = 0.5 + 0.2 * x[None] + effects[:, :1] + effects[:, 1:] * x[None] + rng.normal(0, 0.9, (persons, 10))
-    return pd.DataFrame({"y": y.ravel(), "x": np.tile(x, persons), "person": np.repeat(np.arange(persons), 10).astype(str)})
+    return pd.DataFrame(
+        {"y": y.ravel(), "x": np.tile(x, persons), "person": np.repeat(np.arange(persons), 10).astype(str)}
+    )
 
 
 def quadrature(data, size=36):
@@ -164,16 +168,26 @@ def quadrature(data, size=36):
 @statistical
 def test_a_correlated_model_against_quadrature(agreement):
     data = balanced()
-    priors = {"Intercept": Normal(0, 3), "beta": Normal(0, 1), "sd": HalfNormal(1), "sigma": HalfStudentT(4, 1)}
+    priors = {
+        "Intercept": Normal(0, 3),
+        "beta": Normal(0, 1),
+        "sd": HalfNormal(1),
+        "sigma": HalfStudentT(4, 1),
+    }
     posterior = fit("y ~ x + (x | person)", data, priors=priors, draws=2500, seed=5)["posterior"]
-    draws = {name: posterior[name].values for name in ("1|person_sigma", "x|person_sigma", "sigma", "Intercept", "x")}
+    draws = {
+        name: posterior[name].values
+        for name in ("1|person_sigma", "x|person_sigma", "sigma", "Intercept", "x")
+    }
     draws["corr"] = posterior["person_corr"].values[..., 0, 1]
     exact = {name: agreement.Summary(*pair, 0.0) for name, pair in quadrature(data).items()}
     found = {name: agreement.summary_of(values) for name, values in draws.items()}
     assert agreement.disagreements(found, exact) == []
     for sabotage in SABOTEURS.values():
         for name, values in draws.items():
-            assert agreement.disagreements({**found, name: agreement.summary_of(sabotage(values))}, exact) != []
+            assert (
+                agreement.disagreements({**found, name: agreement.summary_of(sabotage(values))}, exact) != []
+            )
     independent = np.random.default_rng(0).permuted(draws["corr"].ravel()).reshape(draws["corr"].shape) * 0.0
     assert agreement.disagreements({**found, "corr": agreement.summary_of(independent + 1e-3)}, exact) != []
 
@@ -189,7 +203,9 @@ def exact_of(shared, model):
 
 
 def posteriordb(shared, name):
-    return json.loads((shared / "reference" / "posteriordb" / "data" / f"{name}.json").read_text(encoding="utf-8"))
+    return json.loads(
+        (shared / "reference" / "posteriordb" / "data" / f"{name}.json").read_text(encoding="utf-8")
+    )
 
 
 def compare(draws, exact, agreement, sd_within=0.05):
@@ -206,7 +222,9 @@ def compare(draws, exact, agreement, sd_within=0.05):
 def test_eight_schools(shared, agreement):
     exact = exact_of(shared, "eight_schools_noncentered")
     raw = posteriordb(shared, "eight_schools")
-    data = pd.DataFrame({"y": np.array(raw["y"], float), "se": raw["sigma"], "school": [f"{n}" for n in range(1, 9)]})
+    data = pd.DataFrame(
+        {"y": np.array(raw["y"], float), "se": raw["sigma"], "school": [f"{n}" for n in range(1, 9)]}
+    )
     tree = fit(
         "y ~ 1 + (1 | school)", data, standard_errors="se", draws=5000, seed=2,
         priors={"Intercept": Normal(0, 5), "sd": HalfStudentT(1, 5)},
@@ -248,7 +266,11 @@ def test_rats(shared, agreement):
     exact = exact_of(shared, "rats_model")
     raw = posteriordb(shared, "rats_data")
     data = pd.DataFrame(
-        {"y": np.array(raw["y"], float), "x": np.array(raw["x"], float) - raw["xbar"], "rat": np.array(raw["rat"]).astype(str)}
+        {
+            "y": np.array(raw["y"], float),
+            "x": np.array(raw["x"], float) - raw["xbar"],
+            "rat": np.array(raw["rat"]).astype(str),
+        }
     )
     wide = HalfNormal(1e4)  # the reference's scales are flat; over their posterior this one is, to 1e-5
     posterior = fit(
@@ -256,7 +278,8 @@ def test_rats(shared, agreement):
         priors={"Intercept": Normal(0, 100), "beta": Normal(0, 100), "sd": wide, "sigma": wide},
     )["posterior"]  # fmt: skip
     names = {
-        "mu_alpha": "Intercept", "mu_beta": "x", "sigma_y": "sigma", "sigma_alpha": "1|rat_sigma", "sigma_beta": "x|rat_sigma",
+        "mu_alpha": "Intercept", "mu_beta": "x", "sigma_y": "sigma", "sigma_alpha": "1|rat_sigma",
+        "sigma_beta": "x|rat_sigma",
     }  # fmt: skip
     compare({theirs: posterior[ours].values for theirs, ours in names.items()}, exact, agreement)
 
@@ -276,13 +299,22 @@ def test_bambi_gives_the_same_posterior(trials, agreement):
     ours = fit(formula, data, draws=2500, seed=7)["posterior"].sel(blend_shape="mouthSmile")
     model = to_bambi(formula, data)
     theirs = model.fit(
-        draws=4000, tune=2000, chains=4, random_seed=7, inference_method="nutpie", progressbar=False, target_accept=0.97
+        draws=4000,
+        tune=2000,
+        chains=4,
+        random_seed=7,
+        inference_method="nutpie",
+        progressbar=False,
+        target_accept=0.97,
     )["posterior"]
     names = [
         "Intercept", "valence", "sigma", "1|participant_sigma", "valence|participant_sigma", "1|stimulus_sigma",
     ]  # fmt: skip
     for draws in (ours, theirs):
-        assert min(float(array_stats.ess(draws[name].values, chain_axis=0, draw_axis=1)) for name in names) >= 2500
+        assert (
+            min(float(array_stats.ess(draws[name].values, chain_axis=0, draw_axis=1)) for name in names)
+            >= 2500
+        )
     found = {name: agreement.summary_of(ours[name].values) for name in names}
     reference = {name: agreement.summary_of(theirs[name].values) for name in names}
     assert agreement.disagreements(found, reference) == []

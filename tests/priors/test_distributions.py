@@ -2,10 +2,28 @@ import math
 
 import pytest
 
-from mien.priors import LKJ, Exponential, Fixed, Flat, HalfNormal, HalfStudentT, Normal, prior_from_dict, prior_to_dict
+from mien.priors import (
+    LKJ,
+    Exponential,
+    Fixed,
+    Flat,
+    HalfNormal,
+    HalfStudentT,
+    Normal,
+    prior_from_dict,
+    prior_to_dict,
+)
 from mien.study.errors import SpecError
 
-ALL = (Normal(0.0, 1.0), Flat(), HalfNormal(1.0), HalfStudentT(4.0, 2.0), Exponential(0.5), LKJ(2.0), Fixed(0.3))
+ALL = (
+    Normal(0.0, 1.0),
+    Flat(),
+    HalfNormal(1.0),
+    HalfStudentT(4.0, 2.0),
+    Exponential(0.5),
+    LKJ(2.0),
+    Fixed(0.3),
+)
 
 
 @pytest.mark.parametrize("prior", ALL, ids=lambda prior: type(prior).__name__)

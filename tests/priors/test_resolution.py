@@ -36,7 +36,9 @@ def test_the_intercept_as_written_is_wide_where_a_column_is_not_centred():
 
 
 def test_a_name_wins_over_its_role_and_stands_as_written():
-    found = priors({"beta": Normal(0, 9), "valence": Flat(), "sd": HalfNormal(3), "sd:1|stimulus": Fixed(0.2)})
+    found = priors(
+        {"beta": Normal(0, 9), "valence": Flat(), "sd": HalfNormal(3), "sd:1|stimulus": Fixed(0.2)}
+    )
     assert (found["age"], found["valence"]) == (Normal(0, 9), Flat())
     assert (found["sd:1|participant"], found["sd:1|stimulus"]) == (HalfNormal(3), Fixed(0.2))
     assert resolve({"valence": Flat()}, NAMES, SCALE)["valence"].source == "user"

@@ -1,9 +1,9 @@
 """Engines: from a problem (design, outcomes, frozen priors) to draws. PyMC, nutpie and Bambi are imported only here.
 
-    problem           the contract: Problem → Draws
-    nuts              PyMC model, compiled once, sampled by nutpie
-    pymc_graph, gaussian_kernel, pilot      its parts
-    bambi_model       the statistician's door and an independent check
+problem           the contract: Problem → Draws
+nuts              PyMC model, compiled once, sampled by nutpie
+pymc_graph, gaussian_kernel, pilot      its parts
+bambi_model       the statistician's door and an independent check
 """
 
 from importlib import import_module

@@ -5,7 +5,7 @@ same and posteriors can be compared. Bambi has no correlated group effects: thos
 """
 
 import warnings
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import pandas as pd
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["to_bambi"]
 
 
-def _bambi_prior(prior: Prior):  # noqa: ANN202
+def _bambi_prior(prior: Prior):
     import bambi as bmb
 
     match prior:
@@ -62,12 +62,16 @@ def to_bambi(
     """
     spec = model if isinstance(model, ModelSpec) else ModelSpec(model)
     if spec.weights or spec.standard_errors:
-        raise SpecError("to_bambi: expected a model without weights and standard errors, found one with them.")
+        raise SpecError(
+            "to_bambi: expected a model without weights and standard errors, found one with them."
+        )
     if blend_shape is not None:
-        data = data[data["blend_shape"].astype("str") == blend_shape]
+        data = cast(pd.DataFrame, data[data["blend_shape"].astype("str") == blend_shape])
     formula, rows = prepare_outcomes(spec, data, participants)
     if len(rows.names) > 1:
-        raise SpecError(f"to_bambi: expected one outcome, found {len(rows.names)}: name one with blend_shape=.")
+        raise SpecError(
+            f"to_bambi: expected one outcome, found {len(rows.names)}: name one with blend_shape=."
+        )
     right, frame, back = bambi_parts(formula, rows.frame)
     frame[formula.response] = rows.frame[formula.response].to_numpy(dtype="float64")
     problem, _, _ = make_problem(spec, data, participants)
@@ -94,7 +98,7 @@ def to_bambi(
         )
 
 
-def _hierarchical(prior: Prior):  # noqa: ANN202
+def _hierarchical(prior: Prior):
     import bambi as bmb
 
     return bmb.Prior("Normal", mu=0, sigma=_bambi_prior(prior))

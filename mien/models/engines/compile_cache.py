@@ -27,7 +27,11 @@ def use_private_cache(folder: Path) -> None:
     """
     if "pytensor" in sys.modules:
         raise FitError("compile cache: expected to be set before a model is fitted, found PyTensor imported.")
-    flags = [flag for flag in os.environ.get("PYTENSOR_FLAGS", "").split(",") if flag and "base_compiledir" not in flag]
+    flags = [
+        flag
+        for flag in os.environ.get("PYTENSOR_FLAGS", "").split(",")
+        if flag and "base_compiledir" not in flag
+    ]
     os.environ["PYTENSOR_FLAGS"] = ",".join([*flags, f"base_compiledir={folder}"])
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
         os.environ[name] = "1"

@@ -145,7 +145,7 @@ def _scales(factor, log_sd, first, log_sigma, log_information):
 
 
 @njit(cache=True)
-def _group_effects(
+def _group_effects(  # noqa: PLR0913, PLR0917
     v, log_sd, partial, log_sigma, start, levels, terms, first_sd, first_partial, naive, log_information, w, z
 ):
     """Fill the group effects `w` and their standard scores `z` from `v`."""
@@ -166,13 +166,13 @@ def _group_effects(
 
 
 @njit(cache=True)
-def log_density(  # noqa: PLR0913  (flat arrays: what numba can take)
+def log_density(  # noqa: PLR0913, PLR0915, PLR0917  (flat arrays: what numba can take)
     xi, log_sd, partial, log_sigma,
     start, levels, terms, first_sd, first_partial, coefficients,
     gram_data, gram_column, gram_row, score, residual, prior_mean, prior_precision,
     effects, naive, whiten_data, whiten_column, whiten_row, log_information,
 ):  # fmt: skip
-    """log p(y | w, σ) + log p(w | θ) + log |dw/dξ|, up to a constant, and its gradient.
+    """Log p(y | w, σ) + log p(w | θ) + log |dw/dξ|, up to a constant, and its gradient.
 
     Returns
     -------
@@ -251,7 +251,11 @@ def packed_log_density(xi, log_sd, partial, log_sigma, numbers, places):
     blocks, size, coefficients = places[0], places[1], places[2]
     gram, whiten = places[3], places[4]
     i1 = 5 + 5 * blocks
-    start, levels, terms = places[5 : 5 + blocks], places[5 + blocks : 5 + 2 * blocks], places[5 + 2 * blocks :]
+    start, levels, terms = (
+        places[5 : 5 + blocks],
+        places[5 + blocks : 5 + 2 * blocks],
+        places[5 + 2 * blocks :],
+    )
     first_sd, first_partial = places[5 + 3 * blocks :], places[5 + 4 * blocks :]
     i2 = i1 + 1 + gram
     i3 = i2 + size + 1
@@ -271,7 +275,7 @@ def packed_log_density(xi, log_sd, partial, log_sigma, numbers, places):
 
 
 @njit(cache=True)
-def draws_of_effects(  # noqa: PLR0913
+def draws_of_effects(  # noqa: PLR0913, PLR0917
     xi, log_sd, partial, log_sigma,
     start, levels, terms, first_sd, first_partial,
     naive, whiten_data, whiten_column, whiten_row, log_information,

@@ -13,7 +13,7 @@ import os
 import warnings
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.sparse import csr_array
@@ -34,7 +34,13 @@ log = logging.getLogger(__name__)
 MAX_EFFECTS = 2000  # the pilot's dense Cholesky factor: 2,000 effects take 0.2 s an evaluation
 TUNE = 300
 ATTEMPTS = ((1, 0.8), (2, 0.95), (4, 0.99))  # times the draws, target acceptance
-STATS = {"diverging": "diverging", "energy": "energy", "n_steps": "n_steps", "step_size": "step_size", "lp": "logp"}
+STATS = {
+    "diverging": "diverging",
+    "energy": "energy",
+    "n_steps": "n_steps",
+    "step_size": "step_size",
+    "lp": "logp",
+}
 
 
 class _Prepared(NamedTuple):
@@ -62,12 +68,13 @@ def _layout(outcome: Outcome) -> kernel.Layout:
         sd += k
         partial += k * (k - 1) // 2
     table = np.array(rows, dtype=np.int64).reshape(-1, 5)
-    return kernel.Layout(*(np.ascontiguousarray(column) for column in table.T), np.array([start]))
+    places = [np.ascontiguousarray(table[:, column]) for column in range(5)]
+    return kernel.Layout(places[0], places[1], places[2], places[3], places[4], np.array([start]))
 
 
 def _rows(outcome: Outcome, layout: kernel.Layout, free: list[int], fixed: dict[int, float]) -> Rows:
     """W and y, multiplied by the root of the precision; coefficients held fixed are taken off y."""
-    count = len(outcome.values)
+    count = len(outcome.response)
     row, column, value = [], [], []
     for b, place in enumerate(ordered_blocks(outcome)):
         block = outcome.design.blocks[place]
@@ -85,7 +92,7 @@ def _rows(outcome: Outcome, layout: kernel.Layout, free: list[int], fixed: dict[
     else:
         entries = np.concatenate(value) * np.tile(outcome.root_precision, len(row))
         columns = csr_array((entries, (np.concatenate(row), np.concatenate(column))), shape=(count, size))
-    left = outcome.values - sum(held * outcome.design.columns[:, place] for place, held in fixed.items())
+    left = outcome.response - sum(held * outcome.design.columns[:, place] for place, held in fixed.items())
     return Rows(columns, left * outcome.root_precision)
 
 
@@ -99,7 +106,11 @@ def _prepare(outcome: Outcome) -> _Prepared:
     corrs = [priors[f"corr:{block.factor}"].prior for block in blocks if len(block.terms) > 1]
     sizes = [len(block.terms) for block in blocks if len(block.terms) > 1]
     data = graph.prior_data(sds, sigma, corrs, sizes)
-    kinds = [graph.prior_kind(prior) for prior, k in zip(corrs, sizes, strict=True) for _ in range(k * (k - 1) // 2)]
+    kinds = [
+        graph.prior_kind(prior)
+        for prior, k in zip(corrs, sizes, strict=True)
+        for _ in range(k * (k - 1) // 2)
+    ]
 
     held = {
         place: priors[name].prior.value  # type: ignore[union-attr]
@@ -140,7 +151,7 @@ class NutsEngine:
     name = "nuts"
 
     def can_fit(self, problem: Problem) -> str:
-        """"" or the reason why not."""
+        """Give the reason why not, or nothing."""
         if problem.family != "gaussian":
             return f"the family is {problem.family}, and only gaussian is written"
         effects = max(
@@ -174,20 +185,21 @@ class NutsEngine:
                 "flat priors need columns that the rows tell apart."
             ) from None
         model = _compile(prepared.structure).with_data(**prepared.data)
-        notes = []
+        notes: list[str] = []
         for attempt, (times, acceptance) in enumerate(ATTEMPTS):
-            result = _run(model, prepared, settings, times, acceptance, _seed(settings, outcome.name, attempt))
+            seed = _seed(settings, outcome.name, attempt)
+            result = _run(model, prepared, settings, times, acceptance, seed)
             draws = _named(outcome, prepared, result, settings, "; ".join(notes))
-            missed = _missed(draws, outcome)
+            missed = _missed(draws)
             if not missed:
-                break
+                return draws
             notes.append(f"{times} x draws missed the gate ({missed})")
             log.info("%s: %s", outcome.name, notes[-1])
-        return draws._replace(note="; ".join(notes))
+        return draws._replace(note="; ".join(notes))  # pyright: ignore[reportPossiblyUnboundVariable]
 
 
 @lru_cache(maxsize=8)
-def _compile(structure: graph.Structure):  # noqa: ANN202
+def _compile(structure: graph.Structure) -> Any:
     """The compiled model of a structure, kept for later fits of this process; its data are placeholders."""
     import nutpie
 
@@ -200,7 +212,12 @@ def _compile(structure: graph.Structure):  # noqa: ANN202
 
 
 def _run(
-    model, prepared: _Prepared, settings: Settings, times: int, acceptance: float, seed: int  # noqa: ANN001
+    model: Any,
+    prepared: _Prepared,
+    settings: Settings,
+    times: int,
+    acceptance: float,
+    seed: int,
 ) -> Mapping[str, np.ndarray]:
     """Every traced variable and statistic, (chain, draw, …), thinned back to `settings.draws`."""
     import nutpie
@@ -208,19 +225,21 @@ def _run(
     pilot = prepared.pilot
     start = graph.unconstrained_start(prepared.structure, pilot.sd, pilot.partial, pilot.sigma)
 
-    def scattered(chain_seed) -> np.ndarray:  # noqa: ANN001
+    def scattered(chain_seed) -> np.ndarray:
         rng = np.random.default_rng(chain_seed)
         return start + rng.uniform(-1.0, 1.0, len(start))
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        tree = nutpie.sample(
+        tree: Any = nutpie.sample(
             dataclasses.replace(model, initial_point_func=scattered),
             draws=times * settings.draws, tune=TUNE * min(times, 2), chains=settings.chains,
             cores=_cores(settings.chains), seed=seed, progress_bar=False, save_warmup=False,
             target_accept=acceptance,
         )  # fmt: skip
-    values = {str(name): item.values[:, times - 1 :: times] for name, item in tree["posterior"].data_vars.items()}
+    values = {
+        str(name): item.values[:, times - 1 :: times] for name, item in tree["posterior"].data_vars.items()
+    }
     stats = tree["sample_stats"]
     for ours, theirs in STATS.items():
         values[f"stat {ours}"] = stats[theirs].values[:, times - 1 :: times]
@@ -269,8 +288,8 @@ def _named(
     )  # fmt: skip
 
 
-def _correlations(outcome: Outcome, layout, blocks, partial, shape) -> dict[str, np.ndarray]:  # noqa: ANN001
-    """factor → (chain, draw, term, term), terms of all its blocks in the formula's order."""
+def _correlations(outcome: Outcome, layout, blocks, partial, shape) -> dict[str, np.ndarray]:
+    """Factor → (chain, draw, term, term), terms of all its blocks in the formula's order."""
     found: dict[str, np.ndarray] = {}
     for factor in dict.fromkeys(block.factor for block in outcome.design.blocks):
         mine = [b for b, block in enumerate(blocks) if block.factor == factor]
@@ -289,7 +308,7 @@ def _correlations(outcome: Outcome, layout, blocks, partial, shape) -> dict[str,
     return found
 
 
-def _missed(draws: Draws, outcome: Outcome) -> str:
+def _missed(draws: Draws) -> str:
     """What of the gate these draws miss, as text, "" for nothing."""
     values = {**draws.coefficients, **draws.sds, "sigma": draws.sigma}
     for factor, matrix in draws.correlations.items():

@@ -38,7 +38,7 @@ class Pilot(NamedTuple):
 class _Marginal:
     """log p(y | θ) with the effects integrated out, for a layout and priors."""
 
-    def __init__(self, rows: Rows, layout: kernel.Layout, prior_mean, prior_precision) -> None:  # noqa: ANN001
+    def __init__(self, rows: Rows, layout: kernel.Layout, prior_mean, prior_precision) -> None:
         self.layout = layout
         self.prior_mean, self.prior_precision = prior_mean, prior_precision
         self.gram = (rows.columns.T @ rows.columns).tocsr()
@@ -110,7 +110,7 @@ def _log_prior(prior: Prior, log_value: float) -> float:
 class _Search:
     """The unconstrained vector: log of free sds, free hyperbolic partials, log sigma if free."""
 
-    def __init__(self, marginal: _Marginal, priors, sigma_prior, partial_numbers, partial_free) -> None:  # noqa: ANN001
+    def __init__(self, marginal: _Marginal, priors, sigma_prior, partial_numbers, partial_free) -> None:
         self.marginal, self.priors, self.sigma_prior = marginal, priors, sigma_prior
         self.free_sd = np.array([not isinstance(prior, Fixed) for prior in priors], dtype=bool)
         self.sd = np.array([prior.value if isinstance(prior, Fixed) else 1.0 for prior in priors])
@@ -164,8 +164,8 @@ class _Search:
         return -value if np.isfinite(value) else 1e30
 
 
-def make_pilot(  # noqa: PLR0913
-    rows: Rows, layout: kernel.Layout, *, priors, sigma_prior, partial_numbers, partial_free,  # noqa: ANN001
+def make_pilot(
+    rows: Rows, layout: kernel.Layout, *, priors, sigma_prior, partial_numbers, partial_free,
     prior_mean: np.ndarray, prior_precision: np.ndarray,
 ) -> Pilot:  # fmt: skip
     """The mode, the statistics around it, and the coordinates for the sampler."""

@@ -18,13 +18,13 @@ class Outcome(NamedTuple):
     """One outcome's rows.
 
     design : its X, Z and codes, levels shared with the other outcomes.
-    values : (row,) the outcome; root_precision : (row,) 1, √weight or 1 / standard error.
-    priors : frozen, on the scale of `values`.
+    response : (row,) its values; root_precision : (row,) 1, √weight or 1 / standard error.
+    priors : frozen, on the scale of `response`.
     """
 
     name: str
     design: Design
-    values: np.ndarray
+    response: np.ndarray
     root_precision: np.ndarray
     priors: Mapping[str, ResolvedPrior]
 
@@ -72,7 +72,7 @@ class Engine(Protocol):
     name: str
 
     def can_fit(self, problem: Problem) -> str:
-        """"" or the reason why not."""
+        """Give the reason why not, or nothing."""
         ...
 
     def sample(self, problem: Problem, settings: Settings, progress: Progress | None = None) -> list[Draws]:

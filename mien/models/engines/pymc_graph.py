@@ -10,6 +10,9 @@ priors' included, is `pm.Data`, so that nutpie swaps them for each outcome, what
 instead of PyTensor's linear algebra because that took 94 s to compile cold (measured), and this takes a tenth.
 """
 
+# PyTensor's annotations know no arithmetic on variables.
+# pyright: reportOperatorIssue=false, reportIndexIssue=false, reportArgumentType=false
+# pyright: reportOptionalMemberAccess=false, reportAttributeAccessIssue=false
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from inspect import getsource
@@ -53,22 +56,24 @@ class GaussianMixedDensity(Op):
 
     __props__ = ()
 
-    def make_node(self, *inputs):  # noqa: ANN002, ANN201
+    def make_node(self, *inputs):
         """One scalar and four vectors come out."""
-        return Apply(self, [pt.as_tensor_variable(value) for value in inputs], [pt.dscalar(), *pt.dvectors(4)])
+        return Apply(
+            self, [pt.as_tensor_variable(value) for value in inputs], [pt.dscalar(), *pt.dvectors(4)]
+        )
 
-    def perform(self, node, inputs, output_storage):  # noqa: ANN001, ANN201
+    def perform(self, node, inputs, output_storage):
         """Outside of numba's linker."""
         arguments = [np.ascontiguousarray(value) for value in inputs]
         for storage, value in zip(output_storage, kernel.packed_log_density(*arguments), strict=True):
             storage[0] = np.asarray(value)
 
-    def pullback(self, inputs, outputs, cotangents):  # noqa: ANN001, ANN201
+    def pullback(self, inputs, outputs, cotangents):
         """The gradients are outputs already."""
         gradients = [cotangents[0] * gradient for gradient in outputs[1:]]
         return [*gradients, *(DisconnectedType()() for _ in inputs[PARAMETERS:])]
 
-    def connection_pattern(self, node):  # noqa: ANN001, ANN201
+    def connection_pattern(self, node):
         """Only the parameters are differentiated, and only the value's gradient is wanted."""
         return [[place < PARAMETERS, False, False, False, False] for place in range(len(node.inputs))]
 
@@ -77,11 +82,11 @@ _density = GaussianMixedDensity()
 
 
 @register_funcify_default_op_cache_key(GaussianMixedDensity)
-def _numba_density(op, node, **kwargs):  # noqa: ANN001, ANN003, ANN202
+def _numba_density(op, node, **kwargs):
     log_density = kernel.packed_log_density
 
     @numba_njit
-    def density(xi, log_sd, partial, log_sigma, numbers, places):  # noqa: ANN001, ANN202
+    def density(xi, log_sd, partial, log_sigma, numbers, places):
         value, xi_bar, log_sd_bar, partial_bar, log_sigma_bar = log_density(
             xi, log_sd, partial, log_sigma, numbers, places
         )
@@ -123,13 +128,11 @@ def _partial_numbers(prior: Prior, k: int) -> list[float]:
     pairs = [(i, j) for i in range(k) for j in range(i)]
     if isinstance(prior, Fixed):
         factor = np.linalg.cholesky(np.full((k, k), prior.value) + (1 - prior.value) * np.eye(k))
-        return [
-            float(factor[i, j] / np.sqrt(1 - (factor[i, :j] ** 2).sum())) for i, j in pairs
-        ]
+        return [float(factor[i, j] / np.sqrt(1 - (factor[i, :j] ** 2).sum())) for i, j in pairs]
     return [_number(prior) + (k - 2 - j) / 2 for _, j in pairs]
 
 
-def _random_positive(name: str, kind: str, numbers, count: int):  # noqa: ANN001, ANN202
+def _random_positive(name: str, kind: str, numbers, count: int):
     family, _, df = kind.partition(" ")
     match family:
         case "HalfNormal":
@@ -143,10 +146,12 @@ def _random_positive(name: str, kind: str, numbers, count: int):  # noqa: ANN001
 
 
 def _by_kind(kinds: Sequence[str]) -> dict[str, list[int]]:
-    return {kind: [place for place, other in enumerate(kinds) if other == kind] for kind in dict.fromkeys(kinds)}
+    return {
+        kind: [place for place, other in enumerate(kinds) if other == kind] for kind in dict.fromkeys(kinds)
+    }
 
 
-def _positives(role: str, kinds: Sequence[str], numbers):  # noqa: ANN001, ANN202
+def _positives(role: str, kinds: Sequence[str], numbers):
     """A vector of positive parameters from one random variable a kind, named "role kind"."""
     places = _by_kind(kinds)
     if len(places) == 1:
@@ -158,7 +163,7 @@ def _positives(role: str, kinds: Sequence[str], numbers):  # noqa: ANN001, ANN20
     return pt.concatenate(parts)[np.argsort(np.concatenate(list(places.values())))]
 
 
-def _partials(structure: Structure, numbers):  # noqa: ANN001, ANN202
+def _partials(structure: Structure, numbers):
     """All partial correlations; those of blocks with a Fixed prior are data."""
     fixed = np.array([kind == "Fixed" for kind in structure.corr_kinds], dtype=bool)
     if fixed.all():
@@ -177,7 +182,8 @@ def _placeholders(structure: Structure) -> dict[str, np.ndarray]:
     """Data of the right types and ranks, to be swapped before anything is evaluated."""
     return {
         "sd_prior": np.ones(len(structure.sd_kinds)), "sigma_prior": np.ones(1),
-        "partial_prior": np.ones(len(structure.corr_kinds)), "numbers": np.ones(1), "places": np.ones(1, dtype=np.int64),
+        "partial_prior": np.ones(len(structure.corr_kinds)), "numbers": np.ones(1),
+        "places": np.ones(1, dtype=np.int64),
     }  # fmt: skip
 
 
@@ -226,7 +232,9 @@ def hyperparameters(
     )
 
 
-def unconstrained_start(structure: Structure, sd: np.ndarray, partial: np.ndarray, sigma: float) -> np.ndarray:
+def unconstrained_start(
+    structure: Structure, sd: np.ndarray, partial: np.ndarray, sigma: float
+) -> np.ndarray:
     """The sampler's vector (free variables in the model's order) at given hyperparameters, with xi = 0."""
     parts = [np.zeros(structure.effects)]
     for kind, where in _by_kind(structure.sd_kinds).items():
