@@ -17,7 +17,5 @@ def test_the_last_bin_that_fits():
 
 
 def test_one_more_is_refused():
-    with pytest.raises(
-        SpecError, match="trial 1: expected at most 32767 bins in a trial, found 32768 of 0.01 s"
-    ):
+    with pytest.raises(SpecError, match="trial 1: expected at most 32767 bins in a trial, found 32768 of"):
         windows_of(film(327.68), Recipe(bin=0.01), task="met")
