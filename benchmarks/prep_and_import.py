@@ -132,7 +132,9 @@ def main():
     parser.add_argument("--recordings", type=int, default=32)
     parser.add_argument("--minutes", type=float, default=15)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "prep_and_import.json")
+    parser.add_argument(
+        "--out", type=Path, default=Path(__file__).parent / "results" / "prep_and_import.json"
+    )
     arguments = parser.parse_args()
     mien = [sys.executable, "-m", "mien.cli"]
     with tempfile.TemporaryDirectory() as name:
@@ -140,7 +142,9 @@ def main():
         make_study(folder, arguments.recordings, arguments.minutes)
         native = sorted(map(str, folder.glob("take*.csv")))
         (folder / "read_csv.py").write_text(READ.replace("**KEYWORDS", ""))
-        (folder / "read_tsv.py").write_text(READ.replace("**KEYWORDS", 'sep="\\t", header=None, na_values="n/a"'))
+        (folder / "read_tsv.py").write_text(
+            READ.replace("**KEYWORDS", 'sep="\\t", header=None, na_values="n/a"')
+        )
         study = folder / "study"
         rounds = []
         for _ in range(arguments.repeats):
@@ -149,7 +153,16 @@ def main():
             (study / "stimuli" / "stimuli.tsv").write_bytes((folder / "stimuli.tsv").read_bytes())
             read_native = run([sys.executable, str(folder / "read_csv.py"), *native])
             imported = run(
-                [*mien, "import", "--sessions", str(folder / "sessions.tsv"), "--study", str(study), "--workers", "2"]
+                [
+                    *mien,
+                    "import",
+                    "--sessions",
+                    str(folder / "sessions.tsv"),
+                    "--study",
+                    str(study),
+                    "--workers",
+                    "2",
+                ]
             )
             motion = sorted(map(str, study.glob("sub-*/motion/*_motion.tsv")))
             read_motion = run([sys.executable, str(folder / "read_tsv.py"), *motion])

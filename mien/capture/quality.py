@@ -227,7 +227,7 @@ def _warnings(recording: "xr.Dataset", report: dict[str, Any], frozen: np.ndarra
         value = limit.value(report)
         if _grade(limit, value):
             beyond = "below" if limit.higher_is_better else "above"
-            found.append(f"{limit.measure} {value:g} is {beyond} {limit.good:g} ({limit.why})")
+            found.append(f"{limit.measure} {value:.3g} is {beyond} {limit.good:g} ({limit.why})")
     if frozen.any():
         stretches = int((np.diff(np.concatenate([[0], frozen.astype(np.int8)])) == 1).sum())
         found.append(
