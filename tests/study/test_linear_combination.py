@@ -85,6 +85,16 @@ def test_what_is_no_sum_of_coefficients_is_refused(text, message):
         parse_linear_combination(text, NAMES)
 
 
+def test_the_longest_name_that_fits_is_meant():
+    assert parse_linear_combination("smile - frown", ["smile", "frown", "smile - frown"]) == {
+        "smile - frown": 1.0
+    }
+    assert parse_linear_combination("smile  - frown", ["smile", "frown", "smile - frown"]) == {
+        "smile": 1.0,
+        "frown": -1.0,
+    }
+
+
 def test_many_coefficients_are_not_all_listed():
     with pytest.raises(SpecError) as caught:
         parse_linear_combination("nothing", [f"name{number:04}" for number in range(5000)])
