@@ -124,3 +124,10 @@ def test_hash_of_data_sees_values_names_and_categories(trials):
     assert data_sha256(trials) == data_sha256(trials.copy())
     assert data_sha256(trials) != data_sha256(changed)
     assert data_sha256(trials) != data_sha256(trials.rename(columns={"peak": "top"}))
+
+
+def test_an_outcome_without_scatter_is_refused():
+    x = np.linspace(-1, 1, 40)
+    data = pd.DataFrame({"y": 2 * x + 1, "x": x, "g": np.arange(40) % 5}).astype({"g": str})
+    with pytest.raises(FitError, match="fits them exactly"):
+        fit("y ~ x + (1 | g)", data)

@@ -155,8 +155,9 @@ class _Search:
         sd, partial, sigma = self.unpack(vector)
         partial = np.clip(partial, -0.999, 0.999)
         try:
-            value = self.marginal.posterior(self.marginal.factors(sd, partial), sigma)[2]
-        except np.linalg.LinAlgError:
+            with np.errstate(all="ignore"):  # far-off points may overflow; they are turned away below
+                value = self.marginal.posterior(self.marginal.factors(sd, partial), sigma)[2]
+        except (np.linalg.LinAlgError, ValueError):
             return 1e30
         value += sum(_log_prior(prior, np.log(s)) for prior, s in zip(self.priors, sd, strict=True))
         value += _log_prior(self.sigma_prior, np.log(sigma))
