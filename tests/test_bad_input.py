@@ -110,7 +110,9 @@ def test_bad_recordings_are_refused_whole(name, good_csv, tmp_path, capsys):
     make, message = BAD_TEXTS[name]
     source = tmp_path / "frame_log.csv" if name == "frame log" else tmp_path / "take_raw.csv"
     source.write_text(make(good_csv))
-    code, out, error = run(capsys, "import", source, "--study", tmp_path / "study", "--participant", "01", "--task", "met")
+    code, out, error = run(
+        capsys, "import", source, "--study", tmp_path / "study", "--participant", "01", "--task", "met"
+    )
     assert code == 2
     assert out == ""
     message_lines = [line for line in error.splitlines() if line.startswith("mien: ")]
@@ -127,7 +129,15 @@ def test_crossing_midnight_is_valid(tmp_path, capsys):
     late.attrs["start"] = "23:59:56:00.000"
     write_live_link_face_csv(late, tmp_path / "late_raw.csv")
     code, _, _ = run(
-        capsys, "import", tmp_path / "late_raw.csv", "--study", tmp_path / "study", "--participant", "01", "--task", "met"
+        capsys,
+        "import",
+        tmp_path / "late_raw.csv",
+        "--study",
+        tmp_path / "study",
+        "--participant",
+        "01",
+        "--task",
+        "met",
     )
     assert code == 0
 
@@ -151,9 +161,15 @@ BAD_BYTES = {
     "zip bomb": (lambda csv, packets: zip_with("x_raw.csv", b"0" * 300_000_000), "100|unpack"),
     "gzip bomb": (lambda csv, packets: gzip.compress(b"0" * 300_000_000), "100|unpack"),
     "packets cut short": (lambda csv, packets: gzip.compress(packets[:-37]), "cut|short|ends|expected"),
-    "absurd length": (lambda csv, packets: gzip.compress(packet_with_length(packets, 2_000_000_000)), "length|bytes|long"),
+    "absurd length": (
+        lambda csv, packets: gzip.compress(packet_with_length(packets, 2_000_000_000)),
+        "length|bytes|long",
+    ),
     "another version": (lambda csv, packets: gzip.compress(packets[:9] + b"\x07" + packets[10:]), "version"),
-    "not UTF-8": (lambda csv, packets: csv.replace("Timecode", "Timecod\xe9", 1).encode("latin-1"), "UTF-8|recording"),
+    "not UTF-8": (
+        lambda csv, packets: csv.replace("Timecode", "Timecod\xe9", 1).encode("latin-1"),
+        "UTF-8|recording",
+    ),
     "a video": (lambda csv, packets: b"\x00\x00\x00\x18ftypmp42" + bytes(3000), "video"),
 }
 
@@ -165,7 +181,9 @@ def test_bad_containers_are_refused_whole(name, good_csv, good_packets, tmp_path
     make, message = BAD_BYTES[name]
     source = tmp_path / ("take.mov" if name == "a video" else "take.bin")
     source.write_bytes(make(good_csv, good_packets))
-    code, out, error = run(capsys, "import", source, "--study", tmp_path / "study", "--participant", "01", "--task", "met")
+    code, out, error = run(
+        capsys, "import", source, "--study", tmp_path / "study", "--participant", "01", "--task", "met"
+    )
     assert (code, out) == (2, "")
     assert re.search(message, error)
     assert "Traceback" not in error
@@ -196,13 +214,38 @@ def change(path, old, new):
 
 
 BAD_STUDIES = {
-    "doubled participant": ("participants.tsv", "sub-01", "sub-01\tn/a\tn/a\tn/a\nsub-01", "line 3.*participant_id"),
-    "events outside the recording": ("sub-01/motion/sub-01_task-met_run-1_events.tsv", "\n5\t", "\n500\t", "within the recording"),
-    "unknown stimulus": ("sub-01/motion/sub-01_task-met_run-1_events.tsv", "happy", "hapy", "did you mean 'happy'"),
-    "valence misspelt": ("stimuli/stimuli.tsv", "positive", "positiv", "line 2, column valence.*did you mean 'positive'"),
+    "doubled participant": (
+        "participants.tsv",
+        "sub-01",
+        "sub-01\tn/a\tn/a\tn/a\nsub-01",
+        "line 3.*participant_id",
+    ),
+    "events outside the recording": (
+        "sub-01/motion/sub-01_task-met_run-1_events.tsv",
+        "\n5\t",
+        "\n500\t",
+        "within the recording",
+    ),
+    "unknown stimulus": (
+        "sub-01/motion/sub-01_task-met_run-1_events.tsv",
+        "happy",
+        "hapy",
+        "did you mean 'happy'",
+    ),
+    "valence misspelt": (
+        "stimuli/stimuli.tsv",
+        "positive",
+        "positiv",
+        "line 2, column valence.*did you mean 'positive'",
+    ),
     "no stimuli": ("stimuli/stimuli.tsv", STIMULI, "", "stimuli.tsv"),
     "decimal comma": ("sub-01/motion/sub-01_task-met_run-1_events.tsv", "\n5\t", "\n5,5\t", "decimal point"),
-    "not aligned": ("sub-01/motion/sub-01_task-met_run-1_events.json", "ClockAlignment", "Other", "mien align"),
+    "not aligned": (
+        "sub-01/motion/sub-01_task-met_run-1_events.json",
+        "ClockAlignment",
+        "Other",
+        "mien align",
+    ),
     "recipe with code": ("mien.toml", "# [recipe]", '[recipe]\nbin = "__import__(1)"', "bin"),
 }
 
@@ -228,7 +271,9 @@ def test_commands_on_no_study_say_what_is_missing(command, tmp_path, capsys):
     assert "mien new" in error
 
 
-@pytest.mark.parametrize("missing", ["participants.tsv", "stimuli/stimuli.tsv", "sub-01/motion/sub-01_task-met_run-1_events.tsv"])
+@pytest.mark.parametrize(
+    "missing", ["participants.tsv", "stimuli/stimuli.tsv", "sub-01/motion/sub-01_task-met_run-1_events.tsv"]
+)
 def test_check_prep_and_fit_name_the_missing_table(missing, ready, capsys):
     (ready / missing).unlink()
     for command in (["check"], ["prep"], ["fit", "--model", "valence"]):
@@ -239,7 +284,9 @@ def test_check_prep_and_fit_name_the_missing_table(missing, ready, capsys):
 
 def test_the_same_take_twice(ready, tmp_path, capsys):
     before = below(ready)
-    code, _, error = run(capsys, "import", tmp_path / "take_raw.csv", "--study", ready, "--participant", "02", "--task", "met")
+    code, _, error = run(
+        capsys, "import", tmp_path / "take_raw.csv", "--study", ready, "--participant", "02", "--task", "met"
+    )
     assert code == 2
     assert "already" in error
     assert below(ready) == before
@@ -248,13 +295,26 @@ def test_the_same_take_twice(ready, tmp_path, capsys):
 def test_a_sessions_table_lists_every_bad_row(tmp_path, capsys, good_csv):
     (tmp_path / "good_raw.csv").write_text(good_csv)
     (tmp_path / "bad.csv").write_text("x\n")
-    rows = [("good_raw.csv", "01", "met"), ("bad.csv", "02", "met"), ("absent.csv", "03", "met"), ("good_raw.csv", "0 4", "met")]
-    pd.DataFrame(rows, columns=["source", "participant", "task"]).to_csv(tmp_path / "sessions.tsv", sep="\t", index=False)
-    code, _, error = run(capsys, "import", "--sessions", tmp_path / "sessions.tsv", "--study", tmp_path / "study")
+    rows = [
+        ("good_raw.csv", "01", "met"),
+        ("bad.csv", "02", "met"),
+        ("absent.csv", "03", "met"),
+        ("good_raw.csv", "0 4", "met"),
+    ]
+    pd.DataFrame(rows, columns=["source", "participant", "task"]).to_csv(
+        tmp_path / "sessions.tsv", sep="\t", index=False
+    )
+    code, _, error = run(
+        capsys, "import", "--sessions", tmp_path / "sessions.tsv", "--study", tmp_path / "study"
+    )
     assert code == 2
     assert "line 5" in error
-    pd.DataFrame(rows[:3], columns=["source", "participant", "task"]).to_csv(tmp_path / "sessions.tsv", sep="\t", index=False)
-    code, _, error = run(capsys, "import", "--sessions", tmp_path / "sessions.tsv", "--study", tmp_path / "study")
+    pd.DataFrame(rows[:3], columns=["source", "participant", "task"]).to_csv(
+        tmp_path / "sessions.tsv", sep="\t", index=False
+    )
+    code, _, error = run(
+        capsys, "import", "--sessions", tmp_path / "sessions.tsv", "--study", tmp_path / "study"
+    )
     assert code == 2
     assert "line 3" in error
     assert "line 4" in error

@@ -12,11 +12,32 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-HEAVY = ("numpy", "pandas", "xarray", "scipy", "pyarrow", "pymc", "pytensor", "numba", "altair", "bambi", "nutpie")
+HEAVY = (
+    "numpy",
+    "pandas",
+    "xarray",
+    "scipy",
+    "pyarrow",
+    "pymc",
+    "pytensor",
+    "numba",
+    "altair",
+    "bambi",
+    "nutpie",
+)
 
 
 def test_the_wheel_holds_the_files_of_the_tree(tmp_path):
-    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path), str(ROOT)]
+    command = [
+        sys.executable,
+        "-m",
+        "build",
+        "--wheel",
+        "--no-isolation",
+        "--outdir",
+        str(tmp_path),
+        str(ROOT),
+    ]
     subprocess.run(command, check=True, capture_output=True)
     (wheel,) = tmp_path.glob("*.whl")
     check = [sys.executable, str(ROOT / "scripts" / "wheel_files.py"), str(wheel), "mien"]

@@ -78,7 +78,7 @@ def write_raw_study(
     StudyError
         Where the folder holds something.
     """
-    folder, truth = Path(folder), truth or default_truth()
+    folder, truth = Path(folder).resolve(), truth or default_truth()  # workers may be elsewhere
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise StudyError(
             f"{folder}: expected a new or empty folder, found something in it: choose another one."

@@ -111,16 +111,11 @@ def _jobs(study: Study) -> list[_Job]:
     """The recordings in order, trials counted on through the runs of a task."""
     next_trial: dict[tuple[str, str, str], int] = defaultdict(lambda: 1)
     jobs = []
-    for recording_id in sorted(study.recordings(), key=_in_order_of_runs):
+    for recording_id in study.recordings():
         events = study.events(recording_id)
         jobs.append(_Job(recording_id, study.motion_path(recording_id), events, next_trial[recording_id[:3]]))
         next_trial[recording_id[:3]] += count_trials(events.table)
     return jobs
-
-
-def _in_order_of_runs(recording_id: RecordingId) -> tuple[str, str, str, int, str]:
-    run = recording_id.run
-    return (*recording_id[:3], int(run) if run.isdigit() else 0, run)
 
 
 def _prepare_one(job: _Job, *, stimuli: pd.DataFrame, recipe: Recipe) -> Prepared:
@@ -162,7 +157,7 @@ def prepare_and_store(
     return Preparation(trials, counts)
 
 
-def _repeating(trials: pd.DataFrame) -> list[str]:
+def _repeating(trials: pd.DataFrame) -> Any:
     return [str(name) for name in trials.columns if not pd.api.types.is_float_dtype(trials[name])]
 
 
