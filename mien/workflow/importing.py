@@ -8,28 +8,26 @@ Names of files, people and devices are not stored.
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
 
-from mien.study.errors import MienError, StudyError
-from mien.study.events import unknown_stimuli, write_events
+from mien.study.errors import StudyError
+from mien.study.events import write_events
 from mien.study.files import write_whole
 from mien.study.folder import Study
 from mien.study.labels import RecordingId
-from mien.study.motion import MOTION_FILES, read_motion, write_motion
+from mien.study.motion import MOTION_FILES
 from mien.study.tables import read_table, write_table
-from mien.workflow.aligning import ClockFacts, align_events
-from mien.workflow.event_sources import read_event_source
 from mien.workflow.parallel import Progress, over
 from mien.workflow.sessions import ImportRequest, checked
+from mien.workflow.staging import Pictures, Staged, stage_source
 
 __all__ = ["Imported", "Pictures", "import_recordings", "quality_path"]
 
-Pictures = Mapping[str, Callable[..., str]]
 SOURCES = "sources.json"  # sha256 of every native recording → where it went
 
 
@@ -39,19 +37,6 @@ class Imported(NamedTuple):
     recording_id: RecordingId
     quality: dict[str, Any]
     notes: tuple[str, ...]
-
-
-class _Staged(NamedTuple):
-    """A recording converted into the staging folder, or why it was not."""
-
-    problem: str
-    sha256: str = ""
-    suffix: str = ""
-    keep_source: bool = True
-    tracker: str = ""
-    start: str = ""
-    quality: dict[str, Any] | None = None
-    notes: tuple[str, ...] = ()
 
 
 def quality_path(study: Study, recording_id: RecordingId) -> Path:
@@ -87,25 +72,28 @@ def import_recordings(
     staging = Path(tempfile.mkdtemp(prefix=".mien-import-", dir=folder.parent))
     try:
         ids, replaced = _assign_runs(study, requests, replace=replace)
-        stage = partial(_stage, staging=str(staging), pictures=pictures or {})
-        staged = over(
-            stage,
-            list(zip(range(len(ids)), requests, ids, strict=True)),
-            workers=workers,
-            progress=progress,
-            label="importing",
-        )
-        tables = _event_tables(study, folder, requests, staged, staging)
-        _refuse_problems(requests, staged, tables, study)
+        stage = partial(stage_source, staging=staging, pictures=pictures or {}, **_known_of(study))
+        jobs = list(zip(range(len(ids)), requests, ids, strict=True))
+        staged = over(stage, jobs, workers=workers, progress=progress, label="importing")
+        _refuse_problems(requests, staged, study)
         study = Study.create(folder)
         return [
-            _commit(study, request, recording_id, result, table, staging / str(number), old)
-            for number, (request, recording_id, result, table, old) in enumerate(
-                zip(requests, ids, staged, tables, replaced, strict=True)
+            _commit(study, request, recording_id, result, staging / str(number), old)
+            for number, (request, recording_id, result, old) in enumerate(
+                zip(requests, ids, staged, replaced, strict=True)
             )
         ]
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+
+
+def _known_of(study: Study | None) -> dict[str, Any]:
+    """What reading events needs of a study: mien.toml, and the stimuli where they are written already."""
+    has_stimuli = study is not None and (study.path / "stimuli" / "stimuli.tsv").exists()
+    return {
+        "settings": study.settings if study else {},
+        "stimuli": study.stimuli if study and has_stimuli else None,
+    }
 
 
 def _is_study(folder: Path) -> bool:
@@ -153,90 +141,21 @@ def _name(request: ImportRequest) -> str:
     return request.where or str(request.source)
 
 
-def _stage(job: tuple[int, ImportRequest, RecordingId], *, staging: str, pictures: Pictures) -> _Staged:
-    """Read one source, judge it, and write it as Motion-BIDS into the staging folder."""
-    from mien.capture.quality import mark_untracked, quality_report
-    from mien.workflow.native import read_native
-
-    number, request, recording_id = job
-    try:
-        native = read_native(request.source, rate=request.rate)
-    except MienError as reason:
-        return _Staged(str(reason))
-    recording = native.recording
-    place = Path(staging) / str(number)
-    place.mkdir()
-    quality = quality_report(recording, source=str(recording_id))
-    recording = mark_untracked(recording)
-    write_motion(recording, place / "new", task=request.task)
-    for ending, draw in pictures.items():
-        write_whole(place / f"picture{ending}", draw(recording, label=str(recording_id)))
-    if native.keeps:
-        write_whole(place / "source", native.content)
-    return _Staged(
-        problem="",
-        sha256=native.sha256,
-        suffix=native.suffix,
-        keep_source=native.keeps,
-        tracker=recording.attrs["tracker"],
-        start=recording.attrs.get("start", ""),
-        quality=quality,
-        notes=native.notes,
-    )
-
-
-def _event_tables(
-    study: Study | None,
-    folder: Path,
-    requests: Sequence[ImportRequest],
-    staged: Sequence[_Staged],
-    staging: Path,
-) -> list[tuple[pd.DataFrame, dict[str, Any] | None] | str | None]:
-    """For each request its events and their alignment, a problem in words, or None when it has none."""
-    settings = study.settings if study else {}
-    stimuli_path = folder / "stimuli" / "stimuli.tsv"
-    stimuli = study.stimuli if study and stimuli_path.exists() else None
-    tables: list[tuple[pd.DataFrame, dict[str, Any] | None] | str | None] = []
-    for number, (request, result) in enumerate(zip(requests, staged, strict=True)):
-        if request.events is None or result.problem:
-            tables.append(None)
-            continue
-        try:
-            table = read_event_source(request.events, settings, stimuli)
-            if stimuli is not None:
-                unknown_stimuli(table, stimuli, where=str(request.events))
-            alignment = None
-            if request.clock:
-                facts = ClockFacts(request.stimulus_start, "", request.uncertainty_ms)
-                recording = read_motion(staging / str(number) / "new_motion.tsv")
-                where = str(request.events)
-                table, alignment = align_events(table, recording, request.clock, facts=facts, where=where)
-            tables.append((table, alignment))
-        except MienError as reason:
-            tables.append(str(reason))
-    return tables
-
-
 def _refuse_problems(
-    requests: Sequence[ImportRequest],
-    staged: Sequence[_Staged],
-    tables: Sequence[object],
-    study: Study | None,
+    requests: Sequence[ImportRequest], staged: Sequence[Staged], study: Study | None
 ) -> None:
     known = dict(_read_sources(study)) if study else {}
     problems = []
-    for request, result, table in zip(requests, staged, tables, strict=True):
+    for request, result in zip(requests, staged, strict=True):
         prefix = f"{request.where}: " if request.where else ""
-        if result.problem:
-            problems.append(prefix + result.problem)
-        elif result.sha256 in known:
+        problems += [prefix + problem for problem in result.problems]
+        if result.sha256 in known:
             problems.append(
                 f"{prefix}{request.source}: expected a new recording, found the same bytes as {known[result.sha256]}: "
                 "it is imported already."
             )
-        known.setdefault(result.sha256, _name(request))
-        if isinstance(table, str):
-            problems.append(prefix + table)
+        if result.sha256:
+            known.setdefault(result.sha256, _name(request))
     if problems:
         raise StudyError("\n".join(problems))
 
@@ -250,8 +169,7 @@ def _commit(
     study: Study,
     request: ImportRequest,
     recording_id: RecordingId,
-    staged: _Staged,
-    events: tuple[pd.DataFrame, dict[str, Any] | None] | str | None,
+    staged: Staged,
     place: Path,
     replaces: bool,
 ) -> Imported:
@@ -269,8 +187,8 @@ def _commit(
         notes.append(f"run 1 is there already: this became run {recording_id.run}")
     study.refresh()
     _keep_source(study, stem, staged, place, notes)
-    if isinstance(events, tuple):
-        write_events(events[0], study.events_path(recording_id), events[1])
+    if staged.events is not None:
+        write_events(staged.events, study.events_path(recording_id), staged.alignment)
     _list_in_scans(study, stem, staged.start)
     _write_description(study)
     write_whole(
@@ -285,7 +203,7 @@ def _commit(
     return Imported(recording_id, quality, tuple(notes))
 
 
-def _keep_source(study: Study, stem: Path, staged: _Staged, place: Path, notes: list[str]) -> None:
+def _keep_source(study: Study, stem: Path, staged: Staged, place: Path, notes: list[str]) -> None:
     if not staged.keep_source:
         notes.append("the native file holds names of devices or people and was not copied; keep the original")
         return

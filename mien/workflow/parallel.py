@@ -51,8 +51,14 @@ def _stream[T](function: Callable[..., T], items: Sequence[Any], workers: int) -
         from joblib import Parallel, delayed
 
         pool = Parallel(n_jobs=workers, return_as="generator", pre_dispatch="2*n_jobs")
-        stream: Any = pool(delayed(function)(item) for item in items)
+        stream: Any = pool(delayed(_in_folder)(os.getcwd(), function, item) for item in items)
         yield from stream
+
+
+def _in_folder[T](folder: str, function: Callable[..., T], item: Any) -> T:
+    """Workers that are used again may be elsewhere: relative paths mean the caller's."""
+    os.chdir(folder)
+    return function(item)
 
 
 def _single_threaded() -> bool:

@@ -54,8 +54,9 @@ def heat_strip(recording: "xr.Dataset", *, columns: int = 300) -> HeatStrip:
     activation, shapes = _bilateral(recording)
     tracked = np.isfinite(activation)
     sums, counts = np.zeros((columns, len(shapes))), np.zeros((columns, len(shapes)))
-    np.add.at(sums, column(time), np.where(tracked, activation, 0.0))
-    np.add.at(counts, column(time), tracked)
+    seen, first = np.unique(column(time), return_index=True)
+    sums[seen] = np.add.reduceat(np.where(tracked, activation, 0.0), first)
+    counts[seen] = np.add.reduceat(tracked, first, dtype=np.float64)
     due = np.bincount(column(np.concatenate([time, _missing(time, step)])), minlength=columns)
     share = counts / np.maximum(due, 1)[:, None]
     means = np.divide(sums, counts, out=np.full_like(sums, np.nan), where=counts > 0)
