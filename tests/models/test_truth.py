@@ -188,8 +188,6 @@ def test_a_correlated_model_against_quadrature(agreement):
             assert (
                 agreement.disagreements({**found, name: agreement.summary_of(sabotage(values))}, exact) != []
             )
-    independent = np.random.default_rng(0).permuted(draws["corr"].ravel()).reshape(draws["corr"].shape) * 0.0
-    assert agreement.disagreements({**found, "corr": agreement.summary_of(independent + 1e-3)}, exact) != []
 
 
 # Posteriors of other people's models.
