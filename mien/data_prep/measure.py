@@ -3,12 +3,12 @@
 from typing import NamedTuple
 
 import numpy as np
-import xarray as xr
 
 from mien.data_prep.segments import EDGE, Frames, Stretches, due_times, frames_between, stretches
 from mien.data_prep.sides import combine_sides
 from mien.data_prep.windows import Windows
 from mien.study.errors import RecordingError
+from mien.study.recording import RecordingArrays
 from mien.study.tracking import frozen_frames
 
 __all__ = ["Measured", "measure"]
@@ -40,7 +40,7 @@ class Measured(NamedTuple):
         return _share(np.add.reduceat(self.bins.tracked, begin), np.add.reduceat(self.due_bin, begin))
 
 
-def measure(recording: xr.Dataset, plan: Windows, *, sides: str, where: str = "recording") -> Measured:
+def measure(recording: RecordingArrays, plan: Windows, *, sides: str, where: str = "recording") -> Measured:
     """Means, sds, peaks and numbers of tracked and due frames; frozen stretches count as not tracked.
 
     Raises
@@ -48,11 +48,11 @@ def measure(recording: xr.Dataset, plan: Windows, *, sides: str, where: str = "r
     RecordingError
         When the recording holds none of the outcomes.
     """
-    time, activation = recording["time"].values, recording["activation"].values
+    time, activation = recording.time, recording.activation
     frozen = frozen_frames(recording)
     if frozen.any():
         activation = np.where(frozen[:, None], np.float32(np.nan), activation)
-    outcomes = combine_sides(activation, [str(name) for name in recording["blend_shape"].values], sides)
+    outcomes = combine_sides(activation, list(recording.blend_shape), sides)
     if not outcomes.names:
         raise RecordingError(
             f"{where}: expected blend shapes that sides = '{sides}' can use, found none: change 'sides' in the recipe."

@@ -6,11 +6,10 @@ Between the two stands nothing but the table, so recordings can be prepared in p
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-import xarray as xr
 
 from mien.data_prep.baseline import neutral_mean, subtracted
 from mien.data_prep.counts import count_by, count_by_shape, count_rows, tally
@@ -23,8 +22,12 @@ from mien.data_prep.windows import Windows, windows_of
 from mien.study.errors import StudyError
 from mien.study.events import unknown_stimuli, validate_events
 from mien.study.labels import RecordingId
+from mien.study.recording import RecordingArrays, arrays_of
 from mien.study.tables import cell
 from mien.study.trials import MEDIA, VALENCES, contrast, validate_trials
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 __all__ = ["Prepared", "count_trials", "finish", "prepare_recording"]
 
@@ -53,7 +56,7 @@ def count_trials(events: pd.DataFrame) -> int:
 
 
 def prepare_recording(
-    recording: xr.Dataset,
+    recording: "xr.Dataset | RecordingArrays",
     events: pd.DataFrame,
     stimuli: pd.DataFrame,
     recipe: Recipe,
@@ -67,7 +70,7 @@ def prepare_recording(
 
     Parameters
     ----------
-    recording : a Recording; frozen stretches count as not tracked.
+    recording : a Recording, or its arrays; frozen stretches count as not tracked.
     events : columns onset and duration (s of the recording), stimulus_id (missing: no trial), ratings, conditions.
     stimuli : columns stimulus_id, valence, medium, duration (s).
     recording_id : participant, session, task, run, without prefixes.
@@ -92,11 +95,12 @@ def prepare_recording(
             f"{where}: expected events aligned to the recording's clock, found none: run `mien align`, or write "
             'clock = "assume_aligned" in the recipe, which every report will mention.'
         )
-    trials = _trials_of(events, stimuli, recording, where=where)
+    arrays = arrays_of(recording)
+    trials = _trials_of(events, stimuli, arrays, where=where)
     plan = windows_of(trials, recipe, task=recording_id.task, where=where)
-    measured = measure(recording, plan, sides=recipe.sides, where=where)
-    activation, codes = _decide(measured, plan, trials, recipe, recording=recording, where=where)
-    constant = {**recording_id._asdict(), "tracker": str(recording.attrs["tracker"])}
+    measured = measure(arrays, plan, sides=recipe.sides, where=where)
+    activation, codes = _decide(measured, plan, trials, recipe, recording=arrays, where=where)
+    constant = {**recording_id._asdict(), "tracker": str(arrays.attrs["tracker"])}
     table = build_table(measured, plan, trials, activation=activation, codes=codes, constant=constant)
     table["trial"] += np.int32(first_trial)
     facts: dict[str, Any] = {
@@ -104,7 +108,7 @@ def prepare_recording(
         "clock": "aligned" if aligned else "assumed",
         "other_events": len(events) - len(trials),
     }
-    return Prepared(table, facts | _facts(recording, measured, plan, trials) | count_rows(tally(table)))
+    return Prepared(table, facts | _facts(arrays, measured, plan, trials) | count_rows(tally(table)))
 
 
 def finish(
@@ -144,12 +148,12 @@ def finish(
 
 
 def _trials_of(
-    events: pd.DataFrame, stimuli: pd.DataFrame, recording: xr.Dataset, *, where: str
+    events: pd.DataFrame, stimuli: pd.DataFrame, recording: RecordingArrays, *, where: str
 ) -> pd.DataFrame:
     """The events that show a stimulus, in the order of onsets, with valence, medium and a duration."""
     validate_events(events, where=where)
     unknown_stimuli(events, stimuli, where=where)
-    end = float(recording["time"].to_numpy()[-1])
+    end = float(recording.time[-1])
     shown = events.loc[events["stimulus_id"].notna().to_numpy()]
     if shown.empty:
         raise StudyError(f"{where}: expected at least one event with a stimulus_id, found none: fill it in.")
@@ -178,7 +182,7 @@ def _decide(
     trials: pd.DataFrame,
     recipe: Recipe,
     *,
-    recording: xr.Dataset,
+    recording: RecordingArrays,
     where: str,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Activation, corrected as the recipe says, and the reason of each row: both (bin, blend_shape)."""
@@ -210,9 +214,8 @@ def _decide(
     return activation, codes
 
 
-def _facts(recording: xr.Dataset, measured: Measured, plan: Windows, trials: pd.DataFrame) -> dict[str, Any]:
-    time = recording["time"].to_numpy()
-    activation = recording["activation"].to_numpy()
+def _facts(recording: RecordingArrays, measured: Measured, plan: Windows, trials: pd.DataFrame) -> dict[str, Any]:
+    time, activation = recording.time, recording.activation
     untracked = np.isnan(activation[np.isnan(activation[:, 0])]).all(axis=1)
     frame = 1.0 / float(recording.attrs["nominal_rate"])
     unlike = (trials["duration"] - trials[LISTED_DURATION]).abs() > UNLIKE_STIMULUS

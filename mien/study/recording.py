@@ -9,8 +9,8 @@ Attributes: format, tracker ("arkit" | "mediapipe"), nominal_rate and effective_
 UTC, "" when unknown), calibrated ("yes" | "no" | "unknown").
 """
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -24,7 +24,10 @@ __all__ = [
     "CALIBRATION",
     "HEAD_AXES",
     "TRACKERS",
+    "RecordingArrays",
+    "arrays_of",
     "effective_rate",
+    "make_arrays",
     "make_recording",
     "same_recording",
     "validate_recording",
@@ -50,7 +53,51 @@ def nominal_rate_of(time: np.ndarray) -> float:
     return nearest if abs(nearest - rate) < 0.1 * nearest else round(rate, 3)
 
 
-def make_recording(  # noqa: PLR0913  (a constructor of named parts)
+class RecordingArrays(NamedTuple):
+    """The arrays of a Recording without xarray, whose first Dataset takes longer than reading a take.
+
+    For code that goes through every frame of a study; `arrays_of` takes a Recording apart.
+    """
+
+    time: np.ndarray  # (time,) s
+    activation: np.ndarray  # (time, blend_shape) float32
+    blend_shape: tuple[str, ...]
+    head: np.ndarray | None  # (time, axis) float32, radians
+    attrs: dict[str, Any]
+
+
+def arrays_of(recording: "xr.Dataset | RecordingArrays") -> RecordingArrays:
+    """The arrays of a Recording; what is arrays already comes back as it is."""
+    if isinstance(recording, RecordingArrays):
+        return recording
+    return RecordingArrays(
+        time=recording["time"].to_numpy(),
+        activation=recording["activation"].to_numpy(),
+        blend_shape=tuple(str(name) for name in recording["blend_shape"].to_numpy()),
+        head=recording["head"].to_numpy() if "head" in recording else None,
+        attrs={str(name): value for name, value in recording.attrs.items()},
+    )
+
+
+def make_recording(
+    time: np.ndarray, activation: np.ndarray, blend_shape: Sequence[str], **parts: Any
+) -> "xr.Dataset":
+    """A validated Recording from arrays: `make_arrays`, labelled."""
+    import xarray as xr
+
+    arrays = make_arrays(time, activation, blend_shape, **parts)
+    dataset = xr.Dataset(
+        {"activation": (("time", "blend_shape"), arrays.activation)},
+        coords={"time": arrays.time, "blend_shape": list(arrays.blend_shape)},
+        attrs=arrays.attrs,
+    )
+    if arrays.head is not None:
+        dataset["head"] = (("time", "axis"), arrays.head)
+        dataset = dataset.assign_coords(axis=list(HEAD_AXES))
+    return dataset
+
+
+def make_arrays(  # noqa: PLR0913  (a constructor of named parts)
     time: np.ndarray,
     activation: np.ndarray,
     blend_shape: Sequence[str],
@@ -62,8 +109,8 @@ def make_recording(  # noqa: PLR0913  (a constructor of named parts)
     start: str = "",
     calibrated: str = "unknown",
     where: str = "recording",
-) -> "xr.Dataset":
-    """A validated Recording from arrays.
+) -> RecordingArrays:
+    """The checked arrays of a Recording, shapes in ARKit order.
 
     Parameters
     ----------
@@ -78,8 +125,6 @@ def make_recording(  # noqa: PLR0913  (a constructor of named parts)
     RecordingError
         With the frame or shape that breaks the contract.
     """
-    import xarray as xr
-
     time = np.asarray(time, dtype=np.float64)
     _check_time(time, where)
     shapes = list(blend_shape)
@@ -88,25 +133,24 @@ def make_recording(  # noqa: PLR0913  (a constructor of named parts)
         activation = np.asarray(activation, dtype=np.float32)
         head = head if head is None else np.asarray(head, dtype=np.float32)
     _check_sizes(activation, (len(time), len(shapes)), "activation", where)
+    columns = [shapes.index(name) for name in NAMES if name in shapes]
+    if columns != list(range(len(columns))):
+        activation = activation[:, columns]
+    shapes = [shapes[column] for column in columns]
+    _check_finite(activation, shapes, where)
     if head is not None:
         _check_sizes(head, (len(time), len(HEAD_AXES)), "head", where)
-    columns = [shapes.index(name) for name in NAMES if name in shapes]
-    dataset = xr.Dataset(
-        {"activation": (("time", "blend_shape"), activation[:, columns])},
-        coords={"time": time - time[0], "blend_shape": [shapes[column] for column in columns]},
-        attrs={
-            "format": format,
-            "tracker": tracker,
-            "nominal_rate": float(nominal_rate or nominal_rate_of(time)),
-            "effective_rate": effective_rate(time),
-            "start": start,
-            "calibrated": calibrated,
-        },
-    )
-    if head is not None:
-        dataset["head"] = (("time", "axis"), head)
-        dataset = dataset.assign_coords(axis=list(HEAD_AXES))
-    return validate_recording(dataset, where=where)
+        _check_finite(head, [f"head {axis}" for axis in HEAD_AXES], where)
+    attrs = {
+        "format": format,
+        "tracker": tracker,
+        "nominal_rate": float(nominal_rate or nominal_rate_of(time)),
+        "effective_rate": effective_rate(time),
+        "start": start,
+        "calibrated": calibrated,
+    }
+    _check_attributes(attrs, where)
+    return RecordingArrays(time - time[0], activation, tuple(shapes), head, attrs)
 
 
 def _check_sizes(values: np.ndarray, expected: tuple[int, int], name: str, where: str) -> None:
@@ -157,6 +201,15 @@ def _check_names(shapes: list[str], where: str) -> None:
         )
 
 
+def _check_attributes(attrs: Mapping[Any, Any], where: str) -> None:
+    for attribute, allowed in (("tracker", TRACKERS), ("calibrated", CALIBRATION)):
+        if attrs.get(attribute) not in allowed:
+            raise RecordingError(
+                f"{where}: expected attribute {attribute} to be one of {', '.join(allowed)}, "
+                f"found {attrs.get(attribute)!r}."
+            )
+
+
 def validate_recording(recording: "xr.Dataset", *, where: str = "recording") -> "xr.Dataset":
     """Return `recording` unchanged, or say what is wrong with it.
 
@@ -180,12 +233,7 @@ def validate_recording(recording: "xr.Dataset", *, where: str = "recording") -> 
         if recording["head"].dims != ("time", "axis") or tuple(recording["axis"].values) != HEAD_AXES:
             raise RecordingError(f"{where}: expected `head` with dims (time, axis = {', '.join(HEAD_AXES)}).")
         _check_finite(recording["head"].values, [f"head {axis}" for axis in HEAD_AXES], where)
-    for attribute, allowed in (("tracker", TRACKERS), ("calibrated", CALIBRATION)):
-        if recording.attrs.get(attribute) not in allowed:
-            raise RecordingError(
-                f"{where}: expected attribute {attribute} to be one of {', '.join(allowed)}, "
-                f"found {recording.attrs.get(attribute)!r}."
-            )
+    _check_attributes(recording.attrs, where)
     return recording
 
 

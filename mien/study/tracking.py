@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mien.study.recording import RecordingArrays, arrays_of
+
 if TYPE_CHECKING:
     import xarray as xr
 
@@ -16,7 +18,7 @@ __all__ = ["FROZEN_FRAMES", "frozen_frames"]
 FROZEN_FRAMES = 6
 
 
-def frozen_frames(recording: "xr.Dataset", *, at_least: int = FROZEN_FRAMES) -> np.ndarray:
+def frozen_frames(recording: "xr.Dataset | RecordingArrays", *, at_least: int = FROZEN_FRAMES) -> np.ndarray:
     """Which frames belong to a run of `at_least` or more identical rows.
 
     Rows are identical when all shapes, and the head where there is one, are the same to the bit; a row with a
@@ -26,13 +28,14 @@ def frozen_frames(recording: "xr.Dataset", *, at_least: int = FROZEN_FRAMES) -> 
     -------
     (time,) bool, true for every row of such a run, the first included.
     """
-    activation = recording["activation"].to_numpy()
+    arrays = arrays_of(recording)
+    activation = arrays.activation
     repeats = np.zeros(
         len(activation) + 1, dtype=bool
     )  # row i is the same as row i - 1; false beyond both ends
     # Few rows repeat their first shape, and only these are compared in full.
     rows = np.flatnonzero(activation[1:, 0] == activation[:-1, 0]) + 1
-    for block in (activation, recording["head"].to_numpy() if "head" in recording else activation[:, :0]):
+    for block in (activation, activation[:, :0] if arrays.head is None else arrays.head):
         rows = rows[(block[rows] == block[rows - 1]).all(axis=1)]
     repeats[rows] = True
     edges = np.flatnonzero(np.diff(repeats.astype(np.int8), prepend=np.int8(0))).reshape(-1, 2)

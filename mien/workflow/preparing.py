@@ -22,7 +22,7 @@ from mien.study.events import Events
 from mien.study.files import sha256_of, whole_file, write_whole
 from mien.study.folder import Study
 from mien.study.labels import RecordingId
-from mien.study.motion import read_motion
+from mien.study.motion import read_arrays
 from mien.study.trials import validate_trials
 from mien.workflow.checking import require_complete
 from mien.workflow.parallel import Progress, over
@@ -120,7 +120,7 @@ def _jobs(study: Study) -> list[_Job]:
 
 def _prepare_one(job: _Job, *, stimuli: pd.DataFrame, recipe: Recipe) -> Prepared:
     return prepare_recording(
-        read_motion(job.motion),
+        read_arrays(job.motion),
         job.events.table,
         stimuli,
         recipe,
