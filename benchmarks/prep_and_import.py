@@ -3,8 +3,7 @@
     python benchmarks/prep_and_import.py [--recordings 32] [--minutes 15] [--repeats 3]
 
 Makes the recordings once in a temporary folder. Every figure is a whole process, imports included. Peak memory is the
-largest sum of resident memory of the process and its workers, sampled every 20 ms (pages that are shared are
-counted once for each, so it is an upper bound).
+largest sum of proportional memory (Pss) of the process and its workers, sampled every 50 ms.
 """
 
 import argparse
@@ -99,10 +98,11 @@ def resident_memory(pid):
     while waiting:
         one = waiting.pop()
         try:
-            total += int(Path(f"/proc/{one}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+            rollup = Path(f"/proc/{one}/smaps_rollup").read_text()
+            total += 1024 * int(rollup.split("Pss:")[1].split()[0])
             for task in Path(f"/proc/{one}/task").iterdir():
                 waiting += [int(child) for child in (task / "children").read_text().split()]
-        except (OSError, ValueError):
+        except (OSError, ValueError, IndexError):
             continue
     return total / 1e6
 
@@ -114,7 +114,7 @@ def run(command):
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
 
     def watch():
-        while not done.wait(0.02):
+        while not done.wait(0.05):
             peak[0] = max(peak[0], resident_memory(process.pid))
 
     watcher = threading.Thread(target=watch)

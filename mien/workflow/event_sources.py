@@ -1,4 +1,4 @@
-"""Events as laboratories have them: an events.tsv, or a PsychoPy CSV mapped in mien.toml.
+"""Events as laboratories have them: an events.tsv, the markers of an XDF file, or a PsychoPy CSV mapped in mien.toml.
 
 [psychopy]
 onset = "image.started"            # column with the onset, s; rows without one are not trials
@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from mien.study.errors import StudyError
@@ -19,6 +20,7 @@ from mien.study.tables import cell, nearest, numbers_where_possible, read_table
 
 __all__ = ["read_event_source"]
 
+XDF_MAGIC = b"XDF:"
 MAPPING_KEYS = ("onset", "duration", "stimulus_id", "columns")
 
 
@@ -32,6 +34,9 @@ def read_event_source(path: Path, settings: Mapping[str, Any], stimuli: pd.DataF
     """
     if not path.is_file():
         raise StudyError(f"{path}: expected the events of a recording, found no such file: check the path.")
+    with path.open("rb") as file:
+        if file.read(4) == XDF_MAGIC:
+            return _from_markers(path, stimuli)
     table = read_table(path)
     if all(name in table.columns for name in EVENT_COLUMNS):
         return read_events(path).table
@@ -42,6 +47,32 @@ def read_event_source(path: Path, settings: Mapping[str, Any], stimuli: pd.DataF
             "name them so, or map the columns of a PsychoPy file under [psychopy] in the study's mien.toml."
         )
     return _mapped(table, mapping, stimuli, path)
+
+
+def _from_markers(path: Path, stimuli: pd.DataFrame | None) -> pd.DataFrame:
+    """Markers that name a stimulus are its onsets; all others are kept as rows without a stimulus."""
+    from mien.capture.formats import read_markers
+
+    if stimuli is None:
+        raise StudyError(f"{path}: expected stimuli/stimuli.tsv beside markers, found none: write it first.")
+    markers = read_markers(path)
+    duration = dict(zip(stimuli["stimulus_id"], stimuli["duration"], strict=True))
+    shown = np.isin(markers["marker"].to_numpy(dtype=str), list(duration))
+    if not shown.any():
+        found = ", ".join(map(repr, markers["marker"].unique()[:3]))
+        raise StudyError(
+            f"{path}: expected markers that name stimuli of stimuli/stimuli.tsv, found {found}: give an events table."
+        )
+    names = markers["marker"].where(shown)
+    table = pd.DataFrame(
+        {
+            "onset": markers["onset"],
+            "duration": [duration.get(name, 0.0) for name in names],
+            "stimulus_id": names.astype("str"),
+            "trial_type": markers["marker"].where(~shown, "stimulus").astype("str"),
+        }
+    )
+    return validate_events(table, where=str(path))
 
 
 def _mapped(

@@ -5,15 +5,20 @@ Where this process has a single thread it is forked, so that workers start at on
 script. One worker runs everything in this process.
 """
 
+import gc
 import multiprocessing
 import os
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
 from typing import Any
 
 __all__ = ["Progress", "available_cores", "over"]
 
+# pyarrow's allocator keeps a thread for giving memory back, and stops and restarts it around a fork itself.
+SAFE_THREADS = ("jemalloc_bg_thd",)
 Progress = Callable[[int, int, str], None]
 
 
@@ -44,9 +49,8 @@ def over[T](
 def _stream[T](function: Callable[..., T], items: Sequence[Any], workers: int) -> Iterator[T]:
     if workers <= 1:
         yield from (function(item) for item in items)
-    elif _single_threaded():
-        with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("fork")) as pool:
-            yield from pool.map(function, items)
+    elif _can_fork():
+        yield from _forked(function, items, workers)
     else:
         from joblib import Parallel, delayed
 
@@ -55,12 +59,27 @@ def _stream[T](function: Callable[..., T], items: Sequence[Any], workers: int) -
         yield from stream
 
 
+def _forked[T](function: Callable[..., T], items: Sequence[Any], workers: int) -> Iterator[T]:
+    gc.freeze()  # workers that look for garbage among what they inherit would copy all of it
+    try:
+        with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("fork")) as pool:
+            with warnings.catch_warnings():  # Python counts the safe threads too
+                warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
+                stream = pool.map(function, items)
+            yield from stream
+    finally:
+        gc.unfreeze()
+
+
 def _in_folder[T](folder: str, function: Callable[..., T], item: Any) -> T:
     """Workers that are used again may be elsewhere: relative paths mean the caller's."""
     os.chdir(folder)
     return function(item)
 
 
-def _single_threaded() -> bool:
-    """Whether forking is safe: threads of libraries count too, which only Linux tells."""
-    return sys.platform == "linux" and len(os.listdir("/proc/self/task")) == 1
+def _can_fork() -> bool:
+    """Whether this process has one thread, besides those that are known to be safe; only Linux tells."""
+    if sys.platform != "linux":
+        return False
+    names = [path.read_text().strip() for path in Path("/proc/self/task").glob("*/comm")]
+    return sum(name not in SAFE_THREADS for name in names) == 1

@@ -67,3 +67,19 @@ def test_text_in_the_onset_column_names_the_cell(tmp_path):
         read_event_source(
             path, {"psychopy": {"onset": "image.started", "stimulus_id": "image_file"}}, STIMULI
         )
+
+
+def test_markers_of_an_xdf_file_are_the_onsets_of_stimuli(tmp_path, monkeypatch):
+    path = tmp_path / "session.xdf"
+    path.write_bytes(b"XDF:")
+    markers = pd.DataFrame({"onset": [1.0, 2.5, 9.0], "marker": ["begin", "happy_03", "sad_01"]})
+    monkeypatch.setattr("mien.capture.formats.read_markers", lambda given: markers)
+    table = read_event_source(path, {}, STIMULI)
+    assert table["onset"].tolist() == [1.0, 2.5, 9.0]
+    assert table["duration"].tolist() == [0.0, 5.0, 4.0]
+    assert table["stimulus_id"].isna().tolist() == [True, False, False]
+    assert table["trial_type"].tolist() == ["begin", "stimulus", "stimulus"]
+    with pytest.raises(StudyError, match="stimuli.tsv beside markers"):
+        read_event_source(path, {}, None)
+    with pytest.raises(StudyError, match="'begin'"):
+        read_event_source(path, {}, STIMULI.assign(stimulus_id=["a", "b"]))
