@@ -79,7 +79,7 @@ def test_markers_of_an_xdf_file_are_the_onsets_of_stimuli(tmp_path, monkeypatch)
     assert table["duration"].tolist() == [0.0, 5.0, 4.0]
     assert table["stimulus_id"].isna().tolist() == [True, False, False]
     assert table["trial_type"].tolist() == ["begin", "stimulus", "stimulus"]
-    with pytest.raises(StudyError, match="stimuli.tsv beside markers"):
+    with pytest.raises(StudyError, match=r"stimuli\.tsv beside markers"):
         read_event_source(path, {}, None)
     with pytest.raises(StudyError, match="'begin'"):
         read_event_source(path, {}, STIMULI.assign(stimulus_id=["a", "b"]))
