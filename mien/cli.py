@@ -43,6 +43,8 @@ def main() -> None:
     """Run the program; every expected failure becomes one message and an exit code."""
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(variable, "1")  # the matrices are small: more threads make them slower
+    if len(sys.argv) == 1:
+        sys.argv.append("--help")
     try:
         code = app(standalone_mode=False)
         sys.exit(code if isinstance(code, int) else DONE)
@@ -52,7 +54,7 @@ def main() -> None:
     except typer.Exit as stop:
         sys.exit(stop.exit_code)
     except (KeyboardInterrupt, typer.Abort):
-        show_error("interrupted; what was finished is kept, and the same command goes on from there")
+        show_error("interrupted; nothing is half written, and the same command can be run again")
         sys.exit(INTERRUPTED)
     except BrokenPipeError:
         sys.stderr.close()

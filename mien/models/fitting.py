@@ -263,7 +263,8 @@ def data_sha256(data: pd.DataFrame, participants: pd.DataFrame | None = None) ->
                 digest.update("\x1f".join(str(level) for level in column.cat.categories).encode())
                 digest.update(column.cat.codes.to_numpy(dtype=np.int32).tobytes())
             elif pd.api.types.is_numeric_dtype(column) or column.dtype == bool:
-                digest.update(column.to_numpy(dtype=np.float64).tobytes())
+                digest.update(column.astype("Float64").to_numpy(dtype=np.float64, na_value=np.nan).tobytes())
             else:
-                digest.update("\x1f".join(column.astype("str")).encode())
+                words = ["\x00" if missing else str(word) for word, missing in zip(column, column.isna(), strict=True)]
+                digest.update("\x1f".join(words).encode())
     return digest.hexdigest()

@@ -73,10 +73,7 @@ def align_events(
     StudyError
         When the method lacks what it needs, or finds no agreement.
     """
-    if method not in METHODS:
-        raise StudyError(
-            f"clock: expected one of {', '.join(METHODS)}, found {method!r}{nearest(method, METHODS)}."
-        )
+    _check_method(method)
     before = Alignment.from_dict(dict(previous)) if previous else None
     onset = table["onset_stimulus"] if before and "onset_stimulus" in table.columns else table["onset"]
     table = table.assign(onset=onset) if before else table
@@ -85,6 +82,13 @@ def align_events(
     except MienError as reason:
         raise StudyError(f"{where}: {reason}") from None
     return apply(table, alignment, previous=before, where=where), alignment.as_dict()
+
+
+def _check_method(method: str) -> None:
+    if method not in METHODS:
+        raise StudyError(
+            f"clock: expected one of {', '.join(METHODS)}, found {method!r}{nearest(method, METHODS)}."
+        )
 
 
 def _alignment(table: pd.DataFrame, recording: "xr.Dataset", method: str, facts: ClockFacts) -> Alignment:
@@ -142,6 +146,7 @@ def align_study(
     ----------
     only : labels by "participant", "session", "task", "run"; "" takes every one.
     """
+    _check_method(method)
     chosen = [found for found in study.recordings() if _is_chosen(found, only or {})]
     if not chosen:
         raise StudyError(

@@ -6,6 +6,7 @@ as `raw`. A block that shows something else is marked `text`; output is not comp
 
 import re
 import shlex
+import shutil
 import sys
 from pathlib import Path
 
@@ -25,7 +26,7 @@ def blocks(page):
 
 def commands(text):
     lines = [line.split("  #")[0].strip() for line in text.splitlines()]
-    return [line for line in lines if line.startswith("mien ") and not line.startswith(SLOW)]
+    return [line for line in lines if line.startswith(("mien ", "cp ")) and not line.startswith(SLOW)]
 
 
 @pytest.fixture(scope="session")
@@ -57,6 +58,10 @@ def demo_study(tmp_path_factory):
 def run_command(line):
     from mien.cli import main
 
+    if line.startswith("cp "):
+        _, source, target = line.split()
+        shutil.copy(source, target)
+        return
     before, sys.argv = sys.argv, shlex.split(line)
     try:
         with pytest.raises(SystemExit) as stop:
@@ -68,8 +73,6 @@ def run_command(line):
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_examples_run(page, demo_study, tmp_path, monkeypatch, capsys):
-    import shutil
-
     runnable = [(kind, text) for kind, _, text in blocks(page) if kind in ("python", "sh", "toml")]
     if not any(kind == "python" or (kind == "sh" and commands(text)) for kind, text in runnable):
         pytest.skip("no example to run on this page")

@@ -131,3 +131,15 @@ def test_an_outcome_without_scatter_is_refused():
     data = pd.DataFrame({"y": 2 * x + 1, "x": x, "g": np.arange(40) % 5}).astype({"g": str})
     with pytest.raises(FitError, match="fits them exactly"):
         fit("y ~ x + (1 | g)", data)
+
+
+def test_the_hash_of_a_table_sees_missing_words_and_numbers():
+    people = pd.DataFrame({"participant_id": ["sub-01", "sub-02"], "sex": pd.Series([None, "F"], dtype="str")})
+    others = [
+        people.assign(sex=pd.Series(["nan", "F"], dtype="str")),
+        people.assign(age=[1.0, np.nan]),
+        people.assign(age=pd.array([1, None], dtype="Int64")).rename(columns={"age": "years"}),
+    ]
+    found = [data_sha256(table) for table in (people, people.copy(), *others)]
+    assert found[0] == found[1]
+    assert len(set(found)) == 4
