@@ -11,15 +11,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from mien.study.tracking import frozen_frames
+
 if TYPE_CHECKING:
     import xarray as xr
 
 __all__ = [
-    "FROZEN_ROWS", "LIMITS", "QUALITY_KEYS", "Limit", "blink_times", "frozen_frames", "mark_untracked",
-    "quality_report", "render_limits", "render_quality",
+    "LIMITS", "QUALITY_KEYS", "Limit", "blink_times", "mark_untracked", "quality_report", "render_limits",
+    "render_quality",
 ]  # fmt: skip
 
-FROZEN_ROWS = 6  # DESIGN 3.2
 GAP_STEP = 1.5  # a step of this many usual ones is a gap
 STILL_RANGE = 1e-3  # a shape that stays within this never moves
 BLINK_HEIGHT = 0.35  # eyeBlink, mean of both eyes: a closing lid passes it …
@@ -78,23 +79,6 @@ LIMITS: tuple[Limit, ...] = (
         "values below 0", _out_of_range, 0, 1000, False, "no tracker of faces gives them; generated files do"
     ),
 )
-
-
-def frozen_frames(recording: "xr.Dataset") -> np.ndarray:
-    """Which frames belong to FROZEN_ROWS or more identical ones in succession; bool (time,).
-
-    Rows are identical when all shapes, and the head where there is one, are the same to the bit.
-    """
-    activation = recording["activation"].values
-    same = (activation[1:] == activation[:-1]).all(axis=1)
-    if "head" in recording:
-        head = recording["head"].values
-        same &= (head[1:] == head[:-1]).all(axis=1)
-    frozen = np.zeros(len(activation), bool)
-    stretches = np.flatnonzero(np.diff(np.concatenate([[False], same, [False]]))).reshape(-1, 2)
-    for first, end in stretches[np.ptp(stretches, axis=1) + 1 >= FROZEN_ROWS]:
-        frozen[first : end + 1] = True
-    return frozen
 
 
 def mark_untracked(recording: "xr.Dataset") -> "xr.Dataset":

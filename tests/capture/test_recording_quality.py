@@ -9,7 +9,6 @@ from mien.capture.quality import (
     LIMITS,
     QUALITY_KEYS,
     blink_times,
-    frozen_frames,
     mark_untracked,
     quality_report,
     render_limits,
@@ -18,6 +17,7 @@ from mien.capture.quality import (
 )
 from mien.study.blend_shapes import NAMES
 from mien.study.motion import read_motion, write_motion
+from mien.study.tracking import frozen_frames
 
 
 @pytest.fixture
