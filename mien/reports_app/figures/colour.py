@@ -4,10 +4,7 @@ Interpolated in OKLab, so that lightness falls evenly from zero to either end an
 size of a value reads in grey too (the sign does not, which is why figures hatch what is negative). Blue and orange
 stay apart in all common forms of colour blindness.
 
-References
-----------
-B. Ottosson, "A perceptual color space for image processing" (2020),
-https://bottosson.github.io/posts/oklab/: the matrices below are its constants.
+The matrices below are the usual constants of OKLab: a convention, no publication was read for them.
 """
 
 from collections.abc import Sequence
