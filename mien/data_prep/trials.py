@@ -214,7 +214,9 @@ def _decide(
     return activation, codes
 
 
-def _facts(recording: RecordingArrays, measured: Measured, plan: Windows, trials: pd.DataFrame) -> dict[str, Any]:
+def _facts(
+    recording: RecordingArrays, measured: Measured, plan: Windows, trials: pd.DataFrame
+) -> dict[str, Any]:
     time, activation = recording.time, recording.activation
     untracked = np.isnan(activation[np.isnan(activation[:, 0])]).all(axis=1)
     frame = 1.0 / float(recording.attrs["nominal_rate"])

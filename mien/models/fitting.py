@@ -265,6 +265,9 @@ def data_sha256(data: pd.DataFrame, participants: pd.DataFrame | None = None) ->
             elif pd.api.types.is_numeric_dtype(column) or column.dtype == bool:
                 digest.update(column.astype("Float64").to_numpy(dtype=np.float64, na_value=np.nan).tobytes())
             else:
-                words = ["\x00" if missing else str(word) for word, missing in zip(column, column.isna(), strict=True)]
+                words = [
+                    "\x00" if missing else str(word)
+                    for word, missing in zip(column, column.isna(), strict=True)
+                ]
                 digest.update("\x1f".join(words).encode())
     return digest.hexdigest()

@@ -134,7 +134,9 @@ def test_an_outcome_without_scatter_is_refused():
 
 
 def test_the_hash_of_a_table_sees_missing_words_and_numbers():
-    people = pd.DataFrame({"participant_id": ["sub-01", "sub-02"], "sex": pd.Series([None, "F"], dtype="str")})
+    people = pd.DataFrame(
+        {"participant_id": ["sub-01", "sub-02"], "sex": pd.Series([None, "F"], dtype="str")}
+    )
     others = [
         people.assign(sex=pd.Series(["nan", "F"], dtype="str")),
         people.assign(age=[1.0, np.nan]),
