@@ -81,5 +81,8 @@ def _can_fork() -> bool:
     """Whether this process has one thread, besides those that are known to be safe; only Linux tells."""
     if sys.platform != "linux":
         return False
-    names = [path.read_text().strip() for path in Path("/proc/self/task").glob("*/comm")]
+    try:
+        names = [path.read_text().strip() for path in Path("/proc/self/task").glob("*/comm")]
+    except OSError:  # a thread ended while it was looked at, so there are others
+        return False
     return sum(name not in SAFE_THREADS for name in names) == 1
