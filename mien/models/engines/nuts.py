@@ -163,6 +163,23 @@ def _cores(chains: int) -> int:
     return max(1, min(chains, available))
 
 
+def _beyond_one_sigma(outcome: Outcome) -> str:
+    """What this outcome asks for besides independent rows with one sigma, as a reason, or ""."""
+    residual = outcome.residual
+    reasons = {
+        "residuals are AR(1), and here rows are independent": residual.series is not None,
+        "sigma differs by stratum, and here there is one": len(residual.strata) > 1,
+        "rows have known standard errors and a sigma, and here they have one of them": (
+            residual.known_variance is not None
+        ),
+        "rows are means of several values (counts), and here a row is one value": residual.count is not None,
+        "there are sufficient statistics in place of rows, and here rows are needed": (
+            outcome.moments is not None
+        ),
+    }
+    return next((reason for reason, found in reasons.items() if found), "")
+
+
 class NutsEngine:
     """Gaussian mixed models by NUTS."""
 
@@ -172,6 +189,9 @@ class NutsEngine:
         """Give the reason why not, or nothing."""
         if problem.family != "gaussian":
             return f"the family is {problem.family}, and only gaussian is written"
+        beyond = next((reason for outcome in problem.outcomes if (reason := _beyond_one_sigma(outcome))), "")
+        if beyond:
+            return beyond
         effects = max(
             sum(len(block.levels) * len(block.terms) for block in outcome.design.blocks)
             for outcome in problem.outcomes

@@ -9,9 +9,32 @@ import numpy as np
 from mien.models.design import Design
 from mien.priors import ResolvedPrior
 
-__all__ = ["Draws", "Engine", "Outcome", "Problem", "Progress", "Settings"]
+__all__ = ["Draws", "Engine", "Outcome", "Problem", "Progress", "Residual", "Settings"]
 
 type Progress = Callable[[int, int, str], None]
+
+
+class Residual(NamedTuple):
+    """What is particular about the residuals of one outcome; by default they are independent with one sigma.
+
+    A row's residual variance is (sigma of its stratum)² / root_precision² + known_variance.
+
+    strata : labels of the sigma parameters, ("",) for one; dim : the name of their dimension, "" for one.
+    stratum : (row,) int64, place in `strata`; None for one stratum.
+    series, position : (row,) int64, AR(1) within a series over whole steps; None for independent rows.
+    known_variance : (row,) squared standard error, added to sigma²; None where there is none.
+    count, squares : (row,) the response is the mean of so many values, which scatter about it with this sum of
+        squared deviations; None where a row is one value.
+    """
+
+    strata: tuple[str, ...] = ("",)
+    dim: str = ""
+    stratum: np.ndarray | None = None
+    series: np.ndarray | None = None
+    position: np.ndarray | None = None
+    known_variance: np.ndarray | None = None
+    count: np.ndarray | None = None
+    squares: np.ndarray | None = None
 
 
 class Outcome(NamedTuple):
@@ -20,6 +43,8 @@ class Outcome(NamedTuple):
     design : its X, Z and codes, levels shared with the other outcomes.
     response : (row,) its values; root_precision : (row,) 1, √weight or 1 / standard error.
     priors : frozen, on the scale of `response`.
+    residual : strata, series, known variances and counts of the rows.
+    moments : sufficient statistics in place of rows; design and response then have none.
     """
 
     name: str
@@ -27,6 +52,8 @@ class Outcome(NamedTuple):
     response: np.ndarray
     root_precision: np.ndarray
     priors: Mapping[str, ResolvedPrior]
+    residual: Residual = Residual()
+    moments: object | None = None
 
 
 class Problem(NamedTuple):
@@ -51,10 +78,13 @@ class Draws(NamedTuple):
     coefficients : name → (chain, draw).
     sds : "term|factor" → (chain, draw).
     correlations : factor → (chain, draw, term, term) where its effects are correlated.
-    sigma : (chain, draw).
+    sigma : (chain, draw), with strata (chain, draw, stratum).
     effects : "term|factor" → (chain, draw, level) float32.
     stats : sample statistics → (chain, draw).
     note : what the engine had to do beyond the ordinary, "" for nothing.
+    rho : (chain, draw), the correlation of neighbouring residuals; None where rows are independent.
+    verdict : the engine's own verdict as plain data ("kind", "passed", "reason", …); None leaves it to R-hat and
+        effective sizes (`diagnostics.gate`).
     """
 
     coefficients: Mapping[str, np.ndarray]
@@ -64,6 +94,8 @@ class Draws(NamedTuple):
     effects: Mapping[str, np.ndarray]
     stats: Mapping[str, np.ndarray]
     note: str
+    rho: np.ndarray | None = None
+    verdict: Mapping[str, object] | None = None
 
 
 class Engine(Protocol):
