@@ -34,7 +34,8 @@ MAX_GAPS = 100  # distinct holes in AR(1) series
 BATCH = 1 << 15  # rows whose columns and codes stay in the processor's cache
 PIECE = 1 << 20  # rows a thread takes; the sums' order, and so their rounding, does not depend on the threads
 SHARED_SUMS = 1 << 22  # numbers; beyond, one set of sums serves all rows
-DENSE_CELLS = 4_000_000
+EVERY_CELL = 1 << 16  # combinations of levels up to which all have sums, rows or not
+DENSE_CELLS = 4_000_000  # up to which a table leads from a combination to its cell; beyond, they are sorted
 SAMPLE = 4096  # rows that give a first centre
 
 
@@ -142,9 +143,22 @@ def moments_of_all(outcomes: Sequence[Outcome]) -> list[Moments]:
     columns = columns_of(outcomes[0].design)
     rows = [_rows(outcome, columns, mine) for outcome, mine in zip(outcomes, strata, strict=True)]
     cells = _cells(rows)
+    return _without_empty(
+        [
+            _moments(outcome, columns, mine, its, cells)
+            for outcome, mine, its in zip(outcomes, strata, rows, strict=True)
+        ]
+    )
+
+
+def _without_empty(moments: list[Moments]) -> list[Moments]:
+    """The same without the cells that have rows in none of them."""
+    used = np.any([mine.gram[0, :, 0, 0] > 0 for mine in moments], axis=0)
+    if used.all():
+        return moments
     return [
-        _moments(outcome, columns, mine, its, cells)
-        for outcome, mine, its in zip(outcomes, strata, rows, strict=True)
+        mine._replace(codes=mine.codes[used], stratum=mine.stratum[used], gram=mine.gram[:, used])
+        for mine in moments
     ]
 
 
@@ -252,7 +266,9 @@ def _cells(rows: Sequence[_Rows]) -> _Cells:
     """The combinations of levels and strata in the rows of any outcome, in order."""
     sizes, total = rows[0].sizes, sum(len(mine.response) for mine in rows)
     product = int(np.prod([float(size) for size in sizes]))
-    if product <= min(DENSE_CELLS, 64 * total + 65536):
+    if product <= min(EVERY_CELL, 4 * total + 4096):
+        keys, table = np.arange(product), None  # those without rows are dropped when it is known which
+    elif product <= min(DENSE_CELLS, 64 * total + 65536):
         seen = np.zeros(product, dtype=bool)
         for mine in rows:
             for batch in _batches(0, len(mine.response)):
@@ -284,8 +300,8 @@ def _keys(rows: _Rows, batch: slice) -> np.ndarray:
 
 def _cell_of(rows: _Rows, cells: _Cells, batch: slice) -> np.ndarray:
     keys = _keys(rows, batch)
-    if len(cells.keys) == (0 if cells.table is None else len(cells.table)):
-        return keys  # every combination occurs
+    if len(cells.keys) == int(np.prod([float(size) for size in rows.sizes])):
+        return keys
     return cells.table[keys] if cells.table is not None else np.searchsorted(cells.keys, keys)
 
 
