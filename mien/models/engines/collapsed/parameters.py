@@ -29,8 +29,6 @@ from mien.study.errors import FitError
 
 __all__ = ["Natural", "Parameters", "make_parameters"]
 
-SMALLEST_PHI = 1e-7  # nearer to 0 the gradient of a likelihood by sd loses its digits
-
 
 class Natural(NamedTuple):
     """N points in the model's own terms.
@@ -104,6 +102,7 @@ class Parameters:
     sigma_prior: Positives
     rho_prior: tuple[float, float]  # mean and sd of atanh rho
     constant: float  # of the correlations' and rho's densities
+    start: np.ndarray  # (dim,) where a search for the mode may begin: sds of the size c, sigma half the prior's
 
     @property
     def dim(self) -> int:
@@ -233,11 +232,27 @@ def make_parameters(
         power=np.array([partials[place].power for place in free[1]]),
         sigma_prior=_positives([sigmas[place] for place in free[2]]),
         rho_prior=(rho_mean, rho_sd), constant=float(constant),
+        start=np.concatenate([
+            np.full(len(free[0]), math.asinh(1.0)), np.zeros(len(free[1])),
+            np.array([math.log(0.5 * _size(sigmas[place])) for place in free[2]]),
+            np.full(int(isinstance(rho, Normal)), rho_mean),
+        ]),
     )  # fmt: skip
 
 
 def _value(prior: Prior) -> float:
     return float(prior.value) if isinstance(prior, Fixed) else 1.0
+
+
+def _size(prior: Prior) -> float:
+    """The size of a positive parameter that its prior has in mind."""
+    match prior:
+        case HalfNormal(size) | HalfStudentT(_, size):
+            return size
+        case Exponential(rate):
+            return 1.0 / rate
+        case _:
+            raise AssertionError(f"{prior} is no prior of a standard deviation")
 
 
 def _free(priors: Sequence[Prior]) -> np.ndarray:

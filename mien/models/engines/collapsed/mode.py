@@ -1,0 +1,193 @@
+"""The mode of theta and the curvature there: where importance sampling starts.
+
+BFGS with step halving, stopped when the next step would gain less than `ENOUGH` (a proposal needs no more), then the
+Hessian from differences of the gradient along each axis, its eigenvalues floored: a flat direction gets a spread of
+`WIDEST`, and one that curves upwards as well.
+"""
+
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from mien.models.engines.collapsed.parameters import Parameters
+from mien.study.errors import FitError
+
+__all__ = ["Density", "Mode", "find_mode"]
+
+ENOUGH = 1e-4  # nats
+STEPS = 200
+HALVINGS = 25
+LONGEST = 2.0  # of a step, in any direction: an e² of an sd
+WIDEST = 4.5  # standard deviation of theta along a flat direction
+CENTRAL = 12  # up to this many dimensions differences are central
+VANISHED = 1e-6  # a residual sd below this share of the start is none
+
+
+class Density(Protocol):
+    """Log p(y, theta) of one outcome."""
+
+    parameters: Parameters
+
+    def values(self, theta: np.ndarray) -> np.ndarray:
+        """(point,) at theta (point, dim); −inf where it is not finite."""
+        ...
+
+    def gradient(self, theta: np.ndarray) -> tuple[float, np.ndarray]:
+        """Value and gradient (dim,) at theta (dim,)."""
+        ...
+
+
+class Mode(NamedTuple):
+    """theta (dim,), the log density there, and covariance (dim, dim): the inverse of the floored −Hessian."""
+
+    theta: np.ndarray
+    value: float
+    covariance: np.ndarray
+    gradients: int
+
+
+class _Counted:
+    """−log density with its gradient; inf where either is not finite."""
+
+    def __init__(self, density: Density) -> None:
+        self.density, self.calls = density, 0
+
+    def __call__(self, theta: np.ndarray) -> tuple[float, np.ndarray]:
+        self.calls += 1
+        value, gradient = self.density.gradient(theta)
+        if not (np.isfinite(value) and np.isfinite(gradient).all()):
+            return np.inf, np.zeros(len(theta))
+        return -float(value), -gradient
+
+
+def find_mode(density: Density, *, outcome: str = "", start: np.ndarray | None = None) -> Mode:
+    """Search from `start` (dim,), else from `parameters.start`.
+
+    Raises
+    ------
+    FitError
+        When the density is not finite at any of the starts, or a residual sd runs to 0.
+    """
+    objective = _Counted(density)
+    parameters = density.parameters
+    first = parameters.start if start is None else np.asarray(start, dtype=np.float64)
+    for origin in _starts(parameters, first):
+        value, gradient = objective(origin)
+        if np.isfinite(value):
+            break
+    else:
+        raise FitError(
+            f"outcome {outcome!r}: expected a finite log density at one of {len(_starts(parameters, first))} starting "
+            f"points, found none (the first is {_text(parameters, first)}): check the response for extreme "
+            "values and the priors' scale."
+        )
+    theta, value, inverse = _bfgs(objective, origin, value, gradient)
+    _check_sigma(parameters, theta, origin, outcome)
+    covariance = _covariance(objective, theta, inverse)
+    return Mode(theta, -value, covariance, objective.calls)
+
+
+def _text(parameters: Parameters, theta: np.ndarray) -> str:
+    return ", ".join(f"{name} {value:.3g}" for name, value in zip(parameters.names, theta, strict=True))
+
+
+def _starts(parameters: Parameters, first: np.ndarray) -> list[np.ndarray]:
+    """The given one, then smaller and larger sds and sigmas."""
+    starts = [first]
+    for sds, sigmas in ((0.1, 0.0), (3.0, 0.0), (1.0, 2.0), (1.0, -2.0), (1.0, 5.0)):
+        moved = first.copy()
+        phi, _, log_sigma, _ = parameters.parts(moved)  # views
+        phi *= sds
+        log_sigma += sigmas
+        starts.append(moved)
+    return starts
+
+
+def _check_sigma(parameters: Parameters, theta: np.ndarray, origin: np.ndarray, outcome: str) -> None:
+    log_sigma, before = parameters.parts(theta)[2], parameters.parts(origin)[2]
+    gone = np.flatnonzero(log_sigma < before + np.log(VANISHED))
+    if len(gone):
+        name = parameters.names[len(parameters.sd_free) + len(parameters.partial_free) + gone[0]]
+        raise FitError(
+            f"outcome {outcome!r}: expected residuals that vary, found {name} = {np.exp(log_sigma[gone[0]]):.2g}: the "
+            "model reproduces the response exactly; take out effects, or check for a constant response."
+        )
+
+
+def _bfgs(
+    objective: _Counted, theta: np.ndarray, value: float, gradient: np.ndarray
+) -> tuple[np.ndarray, float, np.ndarray]:
+    """Minimum, its value and the estimate of the inverse Hessian."""
+    inverse, fresh = _unit_steps(gradient), True
+    for _ in range(STEPS):
+        step = -inverse @ gradient
+        slope = float(gradient @ step)
+        if -0.5 * slope < ENOUGH:
+            break
+        found = _halving(objective, theta, value, step * min(1.0, LONGEST / np.abs(step).max()), slope)
+        if found is None:
+            if fresh:
+                break
+            inverse, fresh = _unit_steps(gradient), True
+            continue
+        moved, value, new_gradient = found
+        inverse = _updated(inverse, moved - theta, new_gradient - gradient, fresh)
+        theta, gradient, fresh = moved, new_gradient, False
+    return theta, value, inverse
+
+
+def _unit_steps(gradient: np.ndarray) -> np.ndarray:
+    """Steepest descent, no longer than 1 along any axis."""
+    return np.eye(len(gradient)) / max(1.0, np.abs(gradient).max(initial=0.0))
+
+
+def _halving(
+    objective: _Counted, theta: np.ndarray, value: float, step: np.ndarray, slope: float
+) -> tuple[np.ndarray, float, np.ndarray] | None:
+    """The first of step, then shorter ones by quadratic interpolation, that lowers the value enough."""
+    share = 1.0
+    for _ in range(HALVINGS):
+        moved = theta + share * step
+        found, gradient = objective(moved)
+        if found <= value + 1e-4 * share * slope:
+            return moved, found, gradient
+        curve = 2.0 * (found - value - share * slope)
+        share *= np.clip(-slope * share / curve, 0.1, 0.5) if np.isfinite(curve) else 0.1
+    return None
+
+
+def _updated(inverse: np.ndarray, step: np.ndarray, change: np.ndarray, fresh: bool) -> np.ndarray:
+    """The BFGS update of the inverse Hessian; left alone where the curvature is not positive."""
+    curvature = float(step @ change)
+    if curvature <= 1e-10 * np.sqrt((step @ step) * (change @ change)):
+        return inverse
+    if fresh:
+        inverse = np.eye(len(step)) * (curvature / (change @ change))
+    image = inverse @ change
+    return (
+        inverse
+        - (np.outer(image, step) + np.outer(step, image)) / curvature
+        + np.outer(step, step) * ((1.0 + change @ image / curvature) / curvature)
+    )
+
+
+def _covariance(objective: _Counted, theta: np.ndarray, inverse: np.ndarray) -> np.ndarray:
+    """Inverse of the Hessian by differences of the gradient; a difference that fails leaves BFGS's estimate."""
+    dim = len(theta)
+    lengths = np.clip(0.1 * np.sqrt(np.maximum(np.diag(inverse), 0.0)), 1e-4, 0.05)
+    middle = objective(theta)[1] if dim > CENTRAL else None
+    hessian = np.empty((dim, dim))
+    for i, length in enumerate(lengths):
+        step = np.zeros(dim)
+        step[i] = length
+        ahead, forward = objective(theta + step)
+        behind, backward = objective(theta - step) if middle is None else (0.0, middle)
+        if not (np.isfinite(ahead) and np.isfinite(behind)):
+            return _floored(np.linalg.inv(inverse))
+        hessian[i] = (forward - backward) / (2.0 * length if middle is None else length)
+    return _floored(hessian)
+
+
+def _floored(hessian: np.ndarray) -> np.ndarray:
+    values, vectors = np.linalg.eigh(0.5 * (hessian + hessian.T))
+    return (vectors / np.maximum(values, WIDEST**-2)) @ vectors.T

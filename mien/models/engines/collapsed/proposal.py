@@ -1,0 +1,256 @@
+"""Proposals for theta: mixtures of t densities, folded over the signs of the sds, for several runs at once.
+
+    first round     split-t around the mode: along each whitened axis a spread for either side, from how far the
+                    density has dropped 1, 2 and 3 standard deviations out
+    later rounds    .85 t₅(weighted mean, covariance of the run so far) + .15 null components
+    null component  of one sd: centred at sd = 0, its correlations at the prior's width, the rest as it would be if
+                    this sd were small. Where an sd is likely to be away from 0, posterior mass leaks to 0 along
+                    a funnel in its correlations, which few points meet and k-hat does not see before there are many
+    folding         x = D y, D the sign change that makes every phi ≥ 0; the density at x sums over the images of x.
+                    Only sds within reach of 0 are folded. For others the few draws with phi < 0 get weight 0: exact
+    many sigmas     beyond `FEW` dimensions log sigmas are Gaussian given the rest, with the Hessian's regression
+
+theta is reordered inside (`Frame`): log sigmas last where they are Gaussian. Arrays are (run, component, …); the
+first round's has one run for all.
+
+References
+----------
+Geweke (1989), the split-t; the null components and the folding are this project's own (docs/limits.md).
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from mien.models.engines.collapsed.mode import Density, Mode
+from mien.models.engines.collapsed.parameters import Parameters
+
+__all__ = ["Frame", "Proposal", "draw", "from_moments", "log_density", "make_frame", "split_start"]
+
+DEGREES = 5.0
+FEW = 12  # dimensions up to which everything is one t
+REACH_FOLD, REACH_NULL = 6.5, 5.0  # mean/sd of phi below which an sd is folded, and has a null component
+MOST_FOLDED = 8
+NULL_SHARE = 0.15
+NULL_SPREAD = (0.5, 1.5)  # of phi in its null component, about half of its mean
+SPLIT = (0.3, 6.0)  # limits of a side's spread, in standard deviations of the mode's curvature
+
+
+class Frame(NamedTuple):
+    """theta's order inside proposals.
+
+    order : (dim,) numbers of theta; back : its inverse.
+    t_dim : how many coordinates are t; the others are Gaussian given these.
+    flips : (sd, dim) in the new order; sds come first in either.
+    null_sd : (dim,) spread of a correlation when its sd is 0 (the prior's), nan elsewhere.
+    """
+
+    order: np.ndarray
+    back: np.ndarray
+    t_dim: int
+    flips: np.ndarray
+    null_sd: np.ndarray
+
+
+class Proposal(NamedTuple):
+    """One round's mixture, for every run.
+
+    mean (run, component, dim), root (run, component, dim, dim) lower triangular, log_share (component,).
+    upper, lower : (dim,) spreads of the two sides, None for 1.
+    folded : numbers of the sds that are folded; signs : (image, dim), the first is the identity.
+    transform (run, dim, component-and-image·dim), offset, log_constant (run, component-and-image, …): the same for
+    evaluation: standardised = x @ transform − offset.
+    """
+
+    mean: np.ndarray
+    root: np.ndarray
+    log_share: np.ndarray
+    upper: np.ndarray | None
+    lower: np.ndarray | None
+    folded: np.ndarray
+    transform: np.ndarray
+    offset: np.ndarray
+    log_constant: np.ndarray
+
+
+def make_frame(parameters: Parameters) -> Frame:
+    """Log sigmas last and Gaussian where theta has many dimensions."""
+    dim = parameters.dim
+    numbers = np.arange(dim)
+    sigma = parameters.parts(numbers)[2] if dim > FEW else numbers[:0]
+    order = np.concatenate([np.setdiff1d(numbers, sigma), sigma]).astype(np.int64)
+    null_sd = np.full(dim, np.nan)
+    a = parameters.power
+    # Variance of atanh p when p has density ∝ (1 − p²)^(a − 1): half the trigamma function at a, by its series.
+    null_sd[parameters.parts(numbers)[1]] = np.sqrt(0.5 * (1.0 / a + 0.5 / a**2 + 1.0 / (6.0 * a**3)))
+    return Frame(order, np.argsort(order), dim - len(sigma), parameters.flips[:, order], null_sd[order])
+
+
+def _proposal(
+    frame: Frame, mean: np.ndarray, root: np.ndarray, share: np.ndarray, *, folded: np.ndarray,
+    null_of: np.ndarray, sides: tuple[np.ndarray, np.ndarray] | None = None,
+) -> Proposal:  # fmt: skip
+    """Lay a mixture out for evaluation. `null_of` (component,): the sd a component is symmetric in, −1 for none."""
+    runs, _, dim = mean.shape
+    inverse = np.linalg.inv(root)
+    log_root = np.log(np.diagonal(root, axis1=2, axis2=3)).sum(axis=2)
+    constant = _log_constant(frame.t_dim, dim) - log_root + np.log(share)
+    if sides is not None:
+        constant = constant - np.log(0.5 * (sides[0] + sides[1])).sum()
+    transforms, offsets, constants = [], [], []
+    for component, null in enumerate(null_of):
+        signs = _signs(frame, folded[folded != null])
+        doubled = math.log(2.0) if null in folded else 0.0
+        transforms.append(inverse[:, component, None] * signs[:, None, :])  # (run, image, dim, dim)
+        offset = np.einsum("rij,rj->ri", inverse[:, component], mean[:, component])
+        offsets.append(np.repeat(offset[:, None], len(signs), axis=1))
+        constants.append(np.repeat(constant[:, component, None] + doubled, len(signs), axis=1))
+    transform = np.concatenate(transforms, axis=1)
+    upper, lower = sides or (None, None)
+    return Proposal(
+        mean, root, np.log(share), upper, lower, folded,
+        np.ascontiguousarray(transform.transpose(0, 3, 1, 2)).reshape(runs, dim, -1),
+        np.concatenate(offsets, axis=1), np.concatenate(constants, axis=1),
+    )  # fmt: skip
+
+
+def _log_constant(t_dim: int, dim: int) -> float:
+    """Of the standard density: t in the first coordinates, Gaussian in the rest."""
+    return (
+        math.lgamma((DEGREES + t_dim) / 2.0)
+        - math.lgamma(DEGREES / 2.0)
+        - 0.5 * t_dim * math.log(DEGREES * math.pi)
+        - 0.5 * (dim - t_dim) * math.log(2.0 * math.pi)
+    )
+
+
+def _signs(frame: Frame, folded: np.ndarray) -> np.ndarray:
+    """All products (image, dim) of the folded sds' sign changes."""
+    signs = np.ones((1, len(frame.order)))
+    for sd in folded:
+        signs = np.concatenate([signs, signs * frame.flips[sd]])
+    return signs
+
+
+def log_density(proposal: Proposal, frame: Frame, x: np.ndarray) -> np.ndarray:
+    """(run, point) at x (run, point, dim), which has phi ≥ 0 in every folded sd."""
+    runs, points, dim = x.shape
+    standard = (x @ proposal.transform).reshape(runs, points, -1, dim)
+    standard -= proposal.offset[:, None]
+    if proposal.upper is not None and proposal.lower is not None:
+        standard /= np.where(standard > 0.0, proposal.upper, proposal.lower)
+    np.square(standard, out=standard)
+    cut = frame.t_dim
+    distance = standard[..., :cut].sum(axis=-1) if cut < dim else standard.sum(axis=-1)
+    parts = -0.5 * (DEGREES + cut) * np.log1p(distance / DEGREES)
+    if cut < dim:
+        parts -= 0.5 * standard[..., cut:].sum(axis=-1)
+    parts += proposal.log_constant[:, None]
+    largest = parts.max(axis=-1)
+    parts -= largest[..., None]
+    return largest + np.log(np.exp(parts, out=parts).sum(axis=-1))
+
+
+def draw(proposal: Proposal, frame: Frame, points: int, rngs: list[np.random.Generator]) -> np.ndarray:
+    """(run, point, dim), folded; each run from its own generator."""
+    runs, dim = len(rngs), proposal.mean.shape[2]
+    result = np.empty((runs, points, dim))
+    share = np.exp(proposal.log_share)
+    for run, rng in enumerate(rngs):
+        standard = rng.standard_normal((points, dim))
+        standard[:, : frame.t_dim] *= np.sqrt(DEGREES / rng.chisquare(DEGREES, points))[:, None]
+        if proposal.upper is not None and proposal.lower is not None:
+            above = rng.random((points, dim)) < proposal.upper / (proposal.upper + proposal.lower)
+            standard = np.abs(standard) * np.where(above, proposal.upper, -proposal.lower)
+        own = min(run, len(proposal.mean) - 1)
+        counts = rng.multinomial(points, share)
+        at = 0
+        for component, count in enumerate(counts):
+            part = slice(at, at + count)
+            result[run, part] = (
+                standard[part] @ proposal.root[own, component].T + proposal.mean[own, component]
+            )
+            at += count
+    return folded_points(result, frame, proposal.folded)
+
+
+def folded_points(x: np.ndarray, frame: Frame, folded: np.ndarray) -> np.ndarray:
+    """The images of x (…, dim) with phi ≥ 0 in the folded sds; changes x."""
+    for sd in folded:
+        x[x[..., sd] < 0.0] *= frame.flips[sd]
+    return x
+
+
+def split_start(density: Density, frame: Frame, mode: Mode) -> Proposal:
+    """The first round's proposal, from 6·dim densities along the axes of the curvature at the mode."""
+    order, dim = frame.order, len(frame.order)
+    centre = folded_points(mode.theta[order].copy(), frame, np.arange(len(frame.flips)))
+    moved = np.where(centre == mode.theta[order], 1.0, -1.0)
+    covariance = mode.covariance[np.ix_(order, order)] * np.outer(moved, moved)
+    root = np.linalg.cholesky(covariance)
+    away = np.array([1.0, 2.0, 3.0, -1.0, -2.0, -3.0])
+    places = centre + (away[:, None, None] * root.T).reshape(-1, dim)  # (6·dim, dim)
+    drop = mode.value - density.values(places[:, frame.back]).reshape(6, dim)
+    with np.errstate(invalid="ignore"):
+        spread = np.abs(away)[:, None] / np.sqrt(2.0 * np.maximum(np.nan_to_num(drop, nan=np.inf), 1e-12))
+    upper, lower = (np.clip(side.max(axis=0), *SPLIT) for side in (spread[:3], spread[3:]))
+    ratio = np.abs(centre) / np.sqrt(np.diag(covariance))
+    return _proposal(
+        frame, centre[None, None], root[None, None], np.ones(1),
+        folded=_within(frame, ratio, REACH_FOLD), null_of=np.array([-1]), sides=(upper, lower),
+    )  # fmt: skip
+
+
+def _within(frame: Frame, ratio: np.ndarray, reach: float) -> np.ndarray:
+    """Numbers of the sds whose mean/sd is below `reach`: at most `MOST_FOLDED`, the nearest to 0."""
+    ratio = ratio[: len(frame.flips)]
+    nearest = np.argsort(ratio)[:MOST_FOLDED]
+    return np.sort(nearest[ratio[nearest] < reach])
+
+
+def from_moments(
+    frame: Frame,
+    mean: np.ndarray,
+    covariance: np.ndarray,
+    sides: tuple[np.ndarray, np.ndarray] | None = None,
+) -> Proposal:
+    """A later round's mixture from each run's mean (run, dim) and covariance (run, dim, dim) of folded points.
+
+    `sides`, upper and lower spreads (dim,), are for Gaussian log sigmas, which keep those of the first round.
+    """
+    sd = np.sqrt(np.diagonal(covariance, axis1=1, axis2=2))
+    ratio = (mean / sd).min(axis=0)
+    folded = _within(frame, ratio, REACH_FOLD)
+    nulls = _within(frame, ratio, REACH_NULL)
+    means, covariances = [mean], [covariance]
+    for null in nulls:
+        its_mean, its_covariance = _null_component(frame, mean, covariance, int(null))
+        means.append(its_mean)
+        covariances.append(its_covariance)
+    share = np.ones(1)
+    if len(nulls):
+        share = np.array([1.0 - NULL_SHARE, *np.full(len(nulls), NULL_SHARE / len(nulls))])
+    return _proposal(
+        frame, np.stack(means, axis=1), np.linalg.cholesky(np.stack(covariances, axis=1)), share,
+        folded=folded, null_of=np.array([-1, *nulls]), sides=sides,
+    )  # fmt: skip
+
+
+def _null_component(
+    frame: Frame, mean: np.ndarray, covariance: np.ndarray, null: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Sd `null` at 0; the others given that it is small; its correlations free of everything."""
+    variance = covariance[:, null, null]
+    shift = -np.minimum(mean[:, null], 2.0 * np.sqrt(variance))
+    regression = covariance[:, :, null] / variance[:, None]
+    centre = mean + regression * shift[:, None]
+    spread = covariance - regression[:, :, None] * covariance[:, None, null, :]
+    apart = np.flatnonzero(frame.flips[null] < 0.0)  # the sd and its correlations
+    centre[:, apart] = 0.0
+    spread[:, apart, :] = 0.0
+    spread[:, :, apart] = 0.0
+    own = np.repeat(frame.null_sd[None, apart] ** 2, len(mean), axis=0)
+    own[:, 0] = np.clip(0.5 * mean[:, null], *NULL_SPREAD) ** 2
+    spread[:, apart, apart] = own
+    return centre, spread
