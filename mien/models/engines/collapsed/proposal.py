@@ -59,8 +59,8 @@ class Proposal(NamedTuple):
     mean (run, component, dim), root (run, component, dim, dim) lower triangular, log_share (component,).
     upper, lower : (dim,) spreads of the two sides, None for 1.
     folded : numbers of the sds that are folded; signs : (image, dim), the first is the identity.
-    transform (run, dim, component-and-image·dim), offset, log_constant (run, component-and-image, …): the same for
-    evaluation: standardised = x @ transform − offset.
+    transform (run, component-and-image·dim, dim), offset, log_constant (run, component-and-image, …): the same for
+    evaluation: standardised = transform x − offset.
     """
 
     mean: np.ndarray
@@ -110,7 +110,7 @@ def _proposal(
     upper, lower = sides or (None, None)
     return Proposal(
         mean, root, np.log(share), upper, lower, folded,
-        np.ascontiguousarray(transform.transpose(0, 3, 1, 2)).reshape(runs, dim, -1),
+        transform.reshape(runs, -1, dim),
         np.concatenate(offsets, axis=1), np.concatenate(constants, axis=1),
     )  # fmt: skip
 
@@ -136,20 +136,21 @@ def _signs(frame: Frame, folded: np.ndarray) -> np.ndarray:
 def log_density(proposal: Proposal, frame: Frame, x: np.ndarray) -> np.ndarray:
     """(run, point) at x (run, point, dim), which has phi ≥ 0 in every folded sd."""
     runs, points, dim = x.shape
-    standard = (x @ proposal.transform).reshape(runs, points, -1, dim)
-    standard -= proposal.offset[:, None]
-    if proposal.upper is not None and proposal.lower is not None:
-        standard /= np.where(standard > 0.0, proposal.upper, proposal.lower)
-    np.square(standard, out=standard)
     cut = frame.t_dim
-    distance = standard[..., :cut].sum(axis=-1) if cut < dim else standard.sum(axis=-1)
-    parts = -0.5 * (DEGREES + cut) * np.log1p(distance / DEGREES)
+    standard = (proposal.transform @ x.transpose(0, 2, 1)).reshape(runs, -1, dim, points)
+    standard -= proposal.offset[..., None]
+    if proposal.upper is not None and proposal.lower is not None:
+        standard /= np.where(standard > 0.0, proposal.upper[:, None], proposal.lower[:, None])
+    np.square(standard, out=standard)
+    distance = standard[:, :, :cut].sum(axis=2)
+    parts = np.log1p(distance / DEGREES)
+    parts *= -0.5 * (DEGREES + cut)
     if cut < dim:
-        parts -= 0.5 * standard[..., cut:].sum(axis=-1)
-    parts += proposal.log_constant[:, None]
-    largest = parts.max(axis=-1)
-    parts -= largest[..., None]
-    return largest + np.log(np.exp(parts, out=parts).sum(axis=-1))
+        parts -= 0.5 * standard[:, :, cut:].sum(axis=2)
+    parts += proposal.log_constant[..., None]
+    largest = parts.max(axis=1)
+    parts -= largest[:, None]
+    return largest + np.log(np.exp(parts, out=parts).sum(axis=1))
 
 
 def draw(proposal: Proposal, frame: Frame, points: int, rngs: list[np.random.Generator]) -> np.ndarray:
