@@ -15,13 +15,15 @@ import pandas as pd
 from formulae import design_matrices
 
 from mien.models.coding import Coded, code_columns, with_coded_columns
+from mien.models.levels import level_codes
 from mien.study.errors import SpecError
 from mien.study.formula import Formula, GroupTerm
 
-__all__ = ["Block", "Design", "bambi_parts", "build_design"]
+__all__ = ["RESERVED_NAMES", "Block", "Design", "bambi_parts", "build_design", "rank_of"]
 
 FUNCTIONS = {"log": np.log, "exp": np.exp, "sqrt": np.sqrt}
 MAX_TERMS = 12
+RESERVED_NAMES = ("sigma", "rho")  # of the posterior, beside the coefficients
 
 
 class Block(NamedTuple):
@@ -58,6 +60,15 @@ class Design(NamedTuple):
             block._replace(columns=block.columns[keep], codes=block.codes[keep]) for block in self.blocks
         )
         return self._replace(columns=self.columns[keep], blocks=blocks)
+
+    def equals(self, other: "Design") -> bool:
+        """Whether two selections of rows of one design agree in every number."""
+        if not np.array_equal(self.columns, other.columns):
+            return False
+        return all(
+            np.array_equal(mine.codes, theirs.codes) and np.array_equal(mine.columns, theirs.columns)
+            for mine, theirs in zip(self.blocks, other.blocks, strict=True)
+        )
 
 
 class _Plain(NamedTuple):
@@ -133,16 +144,6 @@ def _matrix(text: str, plain: _Plain) -> tuple[list[str], np.ndarray]:
     return labels, matrix
 
 
-def _codes(data: pd.DataFrame, group: str) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Level of every row and the labels of the levels in use; `a:b` has the combinations that occur."""
-    names = [name.strip() for name in group.split(":")]
-    labels = data[names[0]].astype("str")
-    for name in names[1:]:
-        labels = labels + ":" + data[name].astype("str")
-    codes, levels = pd.factorize(labels, sort=True)
-    return codes.astype(np.int64), tuple(str(level) for level in levels)
-
-
 def _expanded(term: GroupTerm) -> list[GroupTerm]:
     """`a/b` = `a` and `a:b`."""
     if "/" not in term.group:
@@ -154,7 +155,7 @@ def _expanded(term: GroupTerm) -> list[GroupTerm]:
 def _blocks(term: GroupTerm, data: pd.DataFrame, plain: _Plain) -> list[Block]:
     labels, columns = _matrix(term.effects, plain)
     terms = tuple("1" if label == "Intercept" else label for label in labels)
-    codes, levels = _codes(data, term.group)
+    codes, levels = level_codes(data, term.group.split(":"))
     if len(levels) < 2:
         raise SpecError(
             f"formula: expected at least two levels of the group {term.group!r}, found {', '.join(levels)}."
@@ -179,6 +180,11 @@ def build_design(formula: Formula, data: pd.DataFrame) -> Design:
     """
     plain = _plain(data, formula)
     coefficients, columns = _matrix(formula.common, plain)
+    taken = [name for name in coefficients if name in RESERVED_NAMES]
+    if taken:
+        raise SpecError(
+            f"formula: expected no column {taken[0]!r}, which is a residual's parameter: rename it."
+        )
     blocks = [
         block
         for term in formula.groups
@@ -193,15 +199,21 @@ def build_design(formula: Formula, data: pd.DataFrame) -> Design:
         raise SpecError(
             f"formula: expected at most {MAX_TERMS} group standard deviations, found {len(names)}: simplify it."
         )
-    if len(coefficients) != len(set(coefficients)) or (
-        len(coefficients) and np.linalg.matrix_rank(columns) < len(coefficients)
-    ):
+    if len(coefficients) != len(set(coefficients)) or rank_of(columns) < len(coefficients):
         raise SpecError(
             f"formula: expected columns that do not repeat each other, found that {', '.join(coefficients)} do "
             f"on {len(data)} rows: leave a term out."
         )
     coding = {name: coded.levels for name, coded in plain.coded.items()}
     return Design(tuple(coefficients), columns, tuple(blocks), coding)
+
+
+def rank_of(columns: np.ndarray) -> int:
+    """The number of columns that do not repeat each other, as `numpy.linalg.matrix_rank` counts them."""
+    if 0 in columns.shape:
+        return 0
+    values = np.linalg.svd(np.linalg.qr(columns, mode="r"), compute_uv=False)
+    return int((values > values.max() * max(columns.shape) * np.finfo(np.float64).eps).sum())
 
 
 def bambi_parts(formula: Formula, data: pd.DataFrame) -> tuple[str, pd.DataFrame, Mapping[str, str]]:

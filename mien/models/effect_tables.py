@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 import xarray as xr
-from arviz_stats.base import array_stats  # pyright: ignore[reportPrivateImportUsage]
 
+from mien.models.design import RESERVED_NAMES
 from mien.models.diagnostics import measure, outcomes_of
 from mien.study.blend_shapes import region
 from mien.study.errors import FitError
@@ -91,11 +91,11 @@ def effects(
 
 def _coefficient_names(fit: xr.DataTree) -> list[str]:
     posterior = fit["posterior"].dataset
-    lead = 3 if "blend_shape" in posterior.dims else 2
+    lead = 2 if outcomes_of(fit) == [None] else 3
     return [
         str(name)
         for name, item in posterior.data_vars.items()
-        if item.ndim == lead and name != "sigma" and not str(name).endswith("_sigma")
+        if item.ndim == lead and name not in RESERVED_NAMES and not str(name).endswith("_sigma")
     ]
 
 
@@ -105,48 +105,89 @@ def _outcome(fit: xr.DataTree, label: str | None, names: list[str]) -> _Outcome:
         posterior = posterior.sel(blend_shape=label)
     coefficients = {name: posterior[name].to_numpy().astype(np.float64) for name in names}
     sigma = posterior["sigma"].to_numpy().astype(np.float64)
-    sd_y, sd_x = _spreads(fit, label, posterior, coefficients, sigma)
-    return _Outcome(label or "", coefficients, sigma, sd_y, sd_x)
+    rows = _rows(fit, label)
+    if rows is None:
+        typical = np.sqrt(np.mean(sigma**2, axis=-1)) if sigma.ndim > 2 else sigma
+        return _Outcome(label or "", coefficients, typical, np.full(typical.shape, np.nan), {})
+    typical = _typical_sigma(sigma, rows)
+    sd_y, sd_x = _spreads(posterior, rows, coefficients, _residual_variance(sigma, rows))
+    return _Outcome(label or "", coefficients, typical, sd_y, sd_x)
 
 
-def _spreads(
-    fit: xr.DataTree, label: str | None, posterior: xr.Dataset, coefficients: Mapping[str, np.ndarray],
-    sigma: np.ndarray,
-) -> tuple[np.ndarray, dict[str, float]]:  # fmt: skip
-    """sd(y) that the model implies for the rows fitted, a draw, and sd(x) of every column."""
+class _Rows(NamedTuple):
+    """The rows of one outcome: constants there, and how many single values each row stands for."""
+
+    constants: xr.Dataset
+    used: np.ndarray
+    share: np.ndarray  # (row,) sums to 1
+
+    def column(self, name: str) -> np.ndarray:
+        return self.constants[name].to_numpy()[self.used]
+
+
+def _rows(fit: xr.DataTree, label: str | None) -> _Rows | None:
+    """None when the data were not stored."""
     if "constant_data" not in fit.children:
-        return np.full(sigma.shape, np.nan), {}
+        return None
     constants, observed = fit["constant_data"].dataset, fit["observed_data"].dataset["outcome"]
     if label is not None:
         observed = observed.sel(blend_shape=label)
         constants = constants.sel(blend_shape=label) if "blend_shape" in constants.dims else constants
     used = np.isfinite(observed.values)
-    root = constants["root_precision"].to_numpy()[used]
-    variance = sigma**2 * float(np.mean(1.0 / root**2))
+    count = constants["count"].to_numpy()[used] if "count" in constants else np.ones(int(used.sum()))
+    return _Rows(constants, used, count / count.sum())
+
+
+def _typical_sigma(sigma: np.ndarray, rows: _Rows) -> np.ndarray:
+    """(chain, draw): sigma, with strata the root of its mean square over rows."""
+    if sigma.ndim == 2:
+        return sigma
+    strata = rows.column("stratum index").astype(np.int64)
+    return np.sqrt(sigma**2 @ np.bincount(strata, weights=rows.share, minlength=sigma.shape[-1]))
+
+
+def _residual_variance(sigma: np.ndarray, rows: _Rows) -> np.ndarray:
+    """(chain, draw): the mean residual variance of a single value."""
+    scale = rows.share / rows.column("root_precision") ** 2
+    if sigma.ndim == 2:
+        variance = sigma**2 * scale.sum()
+    else:
+        strata = rows.column("stratum index").astype(np.int64)
+        variance = sigma**2 @ np.bincount(strata, weights=scale, minlength=sigma.shape[-1])
+    if "known_variance" in rows.constants:
+        variance = variance + rows.share @ rows.column("known_variance")
+    return variance
+
+
+def _spreads(
+    posterior: xr.Dataset, rows: _Rows, coefficients: Mapping[str, np.ndarray], residual: np.ndarray
+) -> tuple[np.ndarray, dict[str, float]]:
+    """sd(y) that the model implies for the rows fitted, a draw, and sd(x) of every column."""
+    variance = residual
     sd_x: dict[str, float] = {}
     if coefficients:
-        columns = constants["design"].to_numpy()[used]
+        columns = rows.column("design")
         stacked = np.stack([coefficients[name] for name in coefficients], axis=-1)
-        variance = variance + np.einsum(
-            "cdi,ij,cdj->cd", stacked, np.atleast_2d(np.cov(columns.T, bias=True)), stacked
-        )
-        sd_x = {name: float(columns[:, place].std()) for place, name in enumerate(coefficients)}
-    return np.sqrt(variance + _group_variance(constants, posterior, used)), sd_x
+        centred = columns - rows.share @ columns
+        covariance = centred.T @ (centred * rows.share[:, None])
+        variance = variance + np.einsum("cdi,ij,cdj->cd", stacked, covariance, stacked)
+        sd_x = {name: float(np.sqrt(covariance[place, place])) for place, name in enumerate(coefficients)}
+    return np.sqrt(variance + _group_variance(rows, posterior)), sd_x
 
 
-def _group_variance(constants: xr.Dataset, posterior: xr.Dataset, used: np.ndarray) -> np.ndarray | float:
+def _group_variance(rows: _Rows, posterior: xr.Dataset) -> np.ndarray | float:
     """Mean over rows of z'Σz, for all factors."""
     total: np.ndarray | float = 0.0
     columns = {
-        str(name).removesuffix(" column"): constants[name].to_numpy()[used]
-        for name in constants.data_vars
+        str(name).removesuffix(" column"): rows.column(str(name))
+        for name in rows.constants.data_vars
         if str(name).endswith(" column")
     }
     factors = dict.fromkeys(name.rpartition("|")[2] for name in columns)
     for factor in factors:
         terms = [name for name in columns if name.rpartition("|")[2] == factor]
         matrix = np.stack([columns[name] for name in terms], axis=1)
-        moments = matrix.T @ matrix / max(len(matrix), 1)
+        moments = matrix.T @ (matrix * rows.share[:, None])
         sds = np.stack([posterior[f"{name}_sigma"].to_numpy() for name in terms], axis=-1)
         corr = np.broadcast_to(np.eye(len(terms)), (*sds.shape, len(terms)))
         if f"{factor}_corr" in posterior:
@@ -175,6 +216,8 @@ def _row(
     sd_x = outcome.sd_x.get(next(iter(combination)), np.nan)
     standardised = draws * sd_x / outcome.sd_y
     in_sigmas = draws / outcome.sigma
+    from arviz_stats.base import array_stats  # pyright: ignore[reportPrivateImportUsage]
+
     moving = np.ptp(draws) > 0
     measures = measure(draws) if moving else (np.nan, np.nan, np.nan)
     error: Any = array_stats.mcse(draws, chain_axis=0, draw_axis=1, method="mean") if moving else 0.0

@@ -11,20 +11,23 @@ import hashlib
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
+from typing import cast
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
-from mien.models.design import Design, build_design
+from mien.models.design import Design, build_design, rank_of
 from mien.models.diagnostics import gate
 from mien.models.engines import ENGINES, load_engine
-from mien.models.engines.problem import Draws, Engine, Outcome, Problem, Progress, Settings
+from mien.models.engines.problem import Draws, Engine, Outcome, Problem, Progress, Residual, Settings
 from mien.models.outcomes import OutcomeRows, prepare_outcomes
 from mien.models.posterior_tree import group_effect_names, posterior_tree
-from mien.models.spec import ModelSpec
-from mien.priors import DataScale, ParameterNames, resolve
+from mien.models.residuals import read_residual, root_precision
+from mien.models.spec import ModelSpec, has_sigma_prior
+from mien.priors import DataScale, Fixed, ParameterNames, resolve
 from mien.study.errors import FitError, SpecError
 
 __all__ = ["data_sha256", "fit", "make_problem"]
@@ -140,63 +143,62 @@ def make_problem(
     formula, rows = prepare_outcomes(spec, data, participants)
     design = build_design(formula, rows.frame)
     values = rows.frame[formula.response].to_numpy(dtype=np.float64)
-    root = _root_precision(spec, rows.frame)
-    names = _parameter_names(design)
-    outcomes, scales = [], []
-    for place, name in enumerate(rows.names):
-        keep = rows.outcome == place
-        mine = design.rows(keep)
-        _check_rank(mine, name)
-        scale = _scale(mine, values[keep])
-        priors = resolve(_overrides(spec), names, scale)
-        outcomes.append(Outcome(name, mine, values[keep], root[keep], priors))
+    root = root_precision(spec, rows.frame)
+    residual = read_residual(spec, formula, rows.frame, rows.outcome)
+    names, overrides = _parameter_names(design, residual), _overrides(spec)
+    outcomes: list[Outcome] = []
+    scales: list[DataScale] = []
+    mine, columns = design, None
+    for at, name in zip(rows.at, rows.names, strict=True):
+        before, mine = mine, _some_rows(design, at, mine)
+        scatter = residual.rows(at)
+        if columns is None or mine is not before or scatter.count is not None:
+            _check_rank(mine, name)
+            columns = _column_scales(mine, scatter.count)
+        scale = DataScale(*_moments(values[at], scatter.count, scatter.squares), *columns)
+        priors = resolve(overrides, names, scale)
+        outcomes.append(Outcome(name, mine, values[at], root[at], priors, scatter))
         scales.append(scale)
     return Problem(spec.family, tuple(outcomes)), rows, scales
 
 
+def _some_rows(design: Design, at: np.ndarray, before: Design) -> Design:
+    """The design on an outcome's rows; the very one of the outcome before where they agree in every row."""
+    if len(at) == len(design.columns):
+        return design
+    mine = design.rows(at)
+    return before if mine.equals(before) else mine
+
+
 def _overrides(spec: ModelSpec) -> dict:
-    """Known standard errors take the place of sigma: a row's residual variance is se² and nothing else."""
-    from mien.priors import Fixed
-
-    overrides = dict(spec.priors)
-    if spec.standard_errors:
-        if "sigma" in overrides:
-            raise SpecError("priors['sigma']: expected none beside standard_errors, which take its place.")
-        overrides["sigma"] = Fixed(1.0)
-    return overrides
+    """Known standard errors without a prior for sigma take its place: a row's variance is se² and nothing else."""
+    alone = spec.standard_errors and not has_sigma_prior(spec.priors)
+    return {**spec.priors, "sigma": Fixed(1.0)} if alone else dict(spec.priors)
 
 
-def _root_precision(spec: ModelSpec, frame: pd.DataFrame) -> np.ndarray:
-    name = spec.weights or spec.standard_errors
-    if not name:
-        return np.ones(len(frame))
-    values = frame[name].to_numpy(dtype=np.float64)
-    if not (np.isfinite(values).all() and (values > 0).all()):
-        raise FitError(
-            f"{name}: expected positive numbers, found {values[~(values > 0)][:1]}: exclude those rows."
-        )
-    return np.sqrt(values) if spec.weights else 1.0 / values
-
-
-def _parameter_names(design: Design) -> ParameterNames:
+def _parameter_names(design: Design, residual: Residual) -> ParameterNames:
     terms = tuple(f"{term}|{block.factor}" for block in design.blocks for term in block.terms)
     correlated = dict.fromkeys(block.factor for block in design.blocks if len(block.terms) > 1)
-    return ParameterNames(design.coefficients, terms, tuple(correlated))
+    return ParameterNames(
+        design.coefficients, terms, tuple(correlated), residual.strata, residual.series is not None
+    )
 
 
 def _check_rank(design: Design, name: str) -> None:
-    if len(design.coefficients) and np.linalg.matrix_rank(design.columns) < len(design.coefficients):
+    if rank_of(design.columns) < len(design.coefficients):
         raise FitError(
             f"{name or 'data'}: expected rows that tell the coefficients {', '.join(design.coefficients)} apart, found "
             f"{len(design.columns)} rows that do not: leave the shape or a term out."
         )
 
 
-def _scale(design: Design, values: np.ndarray) -> DataScale:
-    """Means and sds for the default priors; a column that does not move counts with its size."""
+def _column_scales(
+    design: Design, count: np.ndarray | None
+) -> tuple[dict[str, float], dict[str, float], dict[str, float]]:
+    """Mean and sd of each coefficient's column, sd of each group term's; one that does not move has its size."""
 
     def spread(column: np.ndarray) -> float:
-        return float(column.std()) or float(np.abs(column).max()) or 1.0
+        return _moments(column, count)[1] or float(np.abs(column).max()) or 1.0
 
     slopes = {
         name: design.columns[:, place]
@@ -208,17 +210,31 @@ def _scale(design: Design, values: np.ndarray) -> DataScale:
         for block in design.blocks
         for place, term in enumerate(block.terms)
     }
-    return DataScale(
-        float(values.mean()), float(values.std()),
-        {name: float(column.mean()) for name, column in slopes.items()},
-        {name: spread(column) for name, column in slopes.items()}, groups,
-    )  # fmt: skip
+    means = {name: _moments(column, count)[0] for name, column in slopes.items()}
+    return means, {name: spread(column) for name, column in slopes.items()}, groups
+
+
+def _moments(
+    values: np.ndarray, count: np.ndarray | None, squares: np.ndarray | None = None
+) -> tuple[float, float]:
+    """Mean and sd over single values: a row that is the mean of `count` of them counts so often."""
+    if count is None:
+        return float(values.mean()), float(values.std())
+    total = float(count.sum())
+    mean = float(count @ values) / total
+    inside = 0.0 if squares is None else float(squares.sum())
+    return mean, float(np.sqrt((inside + float(count @ (values - mean) ** 2)) / total))
 
 
 def _attrs(
     spec: ModelSpec, problem: Problem, rows: OutcomeRows, sampled: list[Draws]
 ) -> dict[str, str | int]:
     notes = {outcome.name: d.note for outcome, d in zip(problem.outcomes, sampled, strict=True) if d.note}
+    verdicts = {
+        outcome.name: _finite(d.verdict)
+        for outcome, d in zip(problem.outcomes, sampled, strict=True)
+        if d.verdict is not None
+    }
     priors = {
         outcome.name: {name: resolved.to_dict() for name, resolved in outcome.priors.items()}
         for outcome in problem.outcomes
@@ -240,9 +256,20 @@ def _attrs(
         "counts": json.dumps(dict(rows.counts)),
         "left_out": json.dumps(dict(rows.left_out)),
         "sampling_notes": json.dumps(notes),
+        **({"engine_verdict": json.dumps(verdicts)} if verdicts else {}),
     }
 
 
+def _finite(value: object) -> object:
+    """Plain data with None where a number is not finite: JSON has no NaN."""
+    if isinstance(value, Mapping):
+        return {str(key): _finite(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(one) for one in value]
+    return None if isinstance(value, float) and not np.isfinite(value) else value
+
+
+@cache
 def _version(name: str) -> str:
     try:
         return version(name)
@@ -257,17 +284,29 @@ def data_sha256(data: pd.DataFrame, participants: pd.DataFrame | None = None) ->
         if table is None:
             continue
         for name in table.columns:
-            column = table[name]
+            column = cast(pd.Series, table[name])
             digest.update(str(name).encode())
             if isinstance(column.dtype, pd.CategoricalDtype):
                 digest.update("\x1f".join(str(level) for level in column.cat.categories).encode())
-                digest.update(column.cat.codes.to_numpy(dtype=np.int32).tobytes())
+                digest.update(np.ascontiguousarray(column.cat.codes, dtype=np.int32))
             elif pd.api.types.is_numeric_dtype(column) or column.dtype == bool:
-                digest.update(column.astype("Float64").to_numpy(dtype=np.float64, na_value=np.nan).tobytes())
+                digest.update(_numbers(column))
             else:
                 words = [
-                    "\x00" if missing else str(word)
-                    for word, missing in zip(column, column.isna(), strict=True)
+                    "\x00" if missing else str(word) for word, missing in zip(*_words(column), strict=True)
                 ]
                 digest.update("\x1f".join(words).encode())
     return digest.hexdigest()
+
+
+def _numbers(column: pd.Series) -> np.ndarray:
+    """A column as float64 with one kind of NaN."""
+    if isinstance(column.dtype, np.dtype):
+        values = np.ascontiguousarray(column.to_numpy(), dtype=np.float64)
+        missing = np.isnan(values)
+        return np.where(missing, np.nan, values) if missing.any() else values
+    return column.astype("Float64").to_numpy(dtype=np.float64, na_value=np.nan)
+
+
+def _words(column: pd.Series) -> tuple[list[object], list[bool]]:
+    return column.tolist(), column.isna().tolist()

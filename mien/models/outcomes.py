@@ -1,23 +1,25 @@
 """From data as passed to the rows of every outcome, with everything that is left out counted.
 
 1. participants are joined, trackers checked, contrasts of shapes added
-2. without a time term, a Trials table is averaged over each trial's bins
+2. without a time term, a Trials table is averaged over each trial's bins (AR(1) residuals keep them)
 3. excluded rows go, then rows with a missing value in a column that the model uses
 4. each blend shape is an outcome where the formula does not use that column
 5. dead shapes are left out and named: sd below 1e-4, or moving in fewer than 20 % of persons
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple, cast
 
 import numpy as np
 import pandas as pd
 
+from mien.models.levels import codes_of, labels_in_use
+from mien.models.residuals import residual_columns
 from mien.models.spec import ModelSpec
 from mien.study.errors import FitError, SpecError
 from mien.study.formula import Formula, parse_formula
 from mien.study.tables import nearest
-from mien.study.trials import TRIAL_COLUMNS, contrast, mean_over_bins, order_of_shape
+from mien.study.trials import TRIAL_COLUMNS, contrast, mean_over_bins, order_of_shape, row_codes
 
 __all__ = ["DEAD_SD", "MOVING_SHARE", "OutcomeRows", "prepare_outcomes"]
 
@@ -30,8 +32,9 @@ OBSERVATION_KEY = ("participant", "session", "task", "run", "trial", "bin")
 class OutcomeRows(NamedTuple):
     """The rows to model.
 
-    frame : complete rows of all outcomes together.
+    frame : complete rows of all outcomes together, with the columns that models use.
     outcome : (row,) place in `names`.
+    at : for each outcome its rows, in order.
     names : outcomes, "" for a single one without blend_shape.
     observation : (row,) which observation a row belongs to; outcomes of one trial share it.
     observations : labels of the observations.
@@ -41,6 +44,7 @@ class OutcomeRows(NamedTuple):
 
     frame: pd.DataFrame
     outcome: np.ndarray
+    at: tuple[np.ndarray, ...]
     names: tuple[str, ...]
     observation: np.ndarray
     observations: tuple[str, ...]
@@ -48,9 +52,9 @@ class OutcomeRows(NamedTuple):
     left_out: Mapping[str, str]
 
 
-def _joined(data: pd.DataFrame, participants: pd.DataFrame | None, formula: Formula) -> pd.DataFrame:
-    """Add the participants' columns that the formula names and the data lack."""
-    lacking = [name for name in formula.columns if name not in data.columns]
+def _joined(data: pd.DataFrame, participants: pd.DataFrame | None, used: Sequence[str]) -> pd.DataFrame:
+    """Add the participants' columns that the model uses and the data lack."""
+    lacking = [name for name in used if name not in data.columns]
     if participants is None or not lacking or "participant" not in data.columns:
         return data
     key = next((name for name in ("participant_id", "participant") if name in participants.columns), None)
@@ -72,9 +76,8 @@ def _joined(data: pd.DataFrame, participants: pd.DataFrame | None, formula: Form
     return data.assign(**{name: table[name].reindex(who).to_numpy() for name in wanted})
 
 
-def _check_columns(formula: Formula, data: pd.DataFrame, spec: ModelSpec) -> None:
-    wanted = [*formula.columns, *(name for name in (spec.weights, spec.standard_errors) if name)]
-    unknown = [name for name in wanted if name not in data.columns]
+def _check_columns(formula: Formula, data: pd.DataFrame, used: Sequence[str]) -> None:
+    unknown = [name for name in used if name not in data.columns]
     if unknown:
         raise SpecError(
             f"formula {formula.text!r}: expected columns of the data, found {unknown[0]!r}"
@@ -90,7 +93,7 @@ def _check_columns(formula: Formula, data: pd.DataFrame, spec: ModelSpec) -> Non
 def _check_trackers(data: pd.DataFrame, formula: Formula, spec: ModelSpec) -> None:
     if "tracker" not in data.columns or spec.pool_trackers or "tracker" in formula.columns:
         return
-    trackers = sorted(data["tracker"].dropna().astype("str").unique())
+    trackers = sorted(labels_in_use(cast(pd.Series, data["tracker"])))
     if len(trackers) > 1:
         raise FitError(
             f"data: expected one tracker, found {', '.join(trackers)}: their coefficients are not the same measure; "
@@ -115,53 +118,76 @@ def _dead(values: np.ndarray, persons: np.ndarray | None) -> str:
         return f"does not move: sd {values.std():.1e} is below {DEAD_SD:g}"
     if persons is None:
         return ""
-    frame = pd.DataFrame({"value": values, "person": persons})
-    spread = frame.groupby("person", observed=True)["value"].std(ddof=0).to_numpy()
-    share = float(np.mean(spread >= DEAD_SD))
+    count = np.bincount(persons)
+    centred = values - (np.bincount(persons, weights=values) / np.maximum(count, 1))[persons]
+    variance = np.bincount(persons, weights=centred**2)[count > 0] / count[count > 0]
+    share = float(np.mean(np.sqrt(variance) >= DEAD_SD))
     if share < MOVING_SHARE:
         return f"moves in {share:.0%} of persons, fewer than {MOVING_SHARE:.0%}"
     return ""
 
 
-def _kept(data: pd.DataFrame, formula: Formula, spec: ModelSpec) -> tuple[pd.DataFrame, dict[str, int]]:
-    """Drop excluded and incomplete rows, and count them."""
+def _kept(data: pd.DataFrame, used: Sequence[str]) -> tuple[pd.DataFrame, dict[str, int]]:
+    """Drop excluded and incomplete rows, and count them; columns that no model uses go too."""
     counts = {"rows": len(data)}
+    keep = np.ones(len(data), dtype=bool)
     if "excluded" in data.columns:
-        kept = cast(pd.Series, data["excluded"]).fillna("").astype("str").to_numpy() == ""
-        counts["excluded"] = int((~kept).sum())
-        data = cast(pd.DataFrame, data[kept])
-    used = [*formula.columns, *(name for name in (spec.weights, spec.standard_errors) if name)]
-    complete = cast(pd.DataFrame, data[used]).notna().to_numpy().all(axis=1)
+        reason = cast(pd.Series, data["excluded"])
+        keep = (reason.isna() | (reason == "")).to_numpy(dtype=bool)
+        counts["excluded"] = int((~keep).sum())
+    complete = keep.copy()
     for name in used:
-        if pd.api.types.is_float_dtype(data[name]) and np.isinf(data[name].to_numpy()).any():
+        column = cast(pd.Series, data[name])
+        if pd.api.types.is_float_dtype(column) and np.isinf(column.to_numpy()[keep]).any():
             raise FitError(
                 f"{name}: expected finite numbers, found an infinite one: correct or exclude the row."
             )
-    counts["missing"] = int((~complete).sum())
+        complete &= column.notna().to_numpy()
+    counts["missing"] = int(keep.sum() - complete.sum())
     counts["modelled"] = int(complete.sum())
     if not counts["modelled"]:
         raise FitError(
             f"data: expected rows to model, found none of {counts['rows']} kept "
             f"({counts.get('excluded', 0)} excluded, {counts['missing']} with missing values)."
         )
-    return cast(pd.DataFrame, data[complete]).reset_index(drop=True), counts
+    wanted = {*used, *OBSERVATION_KEY, "blend_shape"}
+    narrow = cast(pd.DataFrame, data[[name for name in data.columns if name in wanted]])
+    return _some_rows(narrow, complete), counts
+
+
+def _some_rows(frame: pd.DataFrame, keep: np.ndarray) -> pd.DataFrame:
+    """The rows to keep, numbered from 0; nothing is copied where that is all of them."""
+    kept = frame if keep.all() else cast(pd.DataFrame, frame[keep])
+    return (
+        kept
+        if isinstance(kept.index, pd.RangeIndex) and len(kept) == len(frame)
+        else kept.reset_index(drop=True)
+    )
 
 
 def _observations(frame: pd.DataFrame, outcome: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
     """Rows of one trial (and bin) share an observation; without trial keys, rows are counted."""
     keys = [name for name in OBSERVATION_KEY if name in frame.columns]
     if {"participant", "trial"} <= set(keys):
-        if "bin" in keys and len(np.unique(frame["bin"])) == 1:
+        if "bin" in keys and (frame["bin"] == frame["bin"].iloc[0]).all():
             keys.remove("bin")
-        labels = frame[keys[0]].astype("str")
-        for name in keys[1:]:
-            labels = labels + "/" + frame[name].astype("str")
-        codes, found = pd.factorize(labels)
-        pairs = codes.astype(np.int64) * (int(outcome.max()) + 1) + outcome
-        if len(np.unique(pairs)) == len(pairs):
-            return codes, tuple(str(label) for label in found)
+        codes = row_codes(frame, keys)
+        outcomes = int(outcome.max()) + 1
+        if np.bincount(codes * outcomes + outcome).max() == 1:
+            first = np.unique(codes, return_index=True)[1] if outcomes > 1 else np.arange(len(codes))
+            return codes, _joined_labels(frame, keys, first)
     order = pd.Series(outcome).groupby(outcome).cumcount().to_numpy()
     return order, tuple(str(place) for place in range(int(order.max()) + 1))
+
+
+def _joined_labels(frame: pd.DataFrame, keys: Sequence[str], rows: np.ndarray) -> tuple[str, ...]:
+    """`01/1/met/1/7`: the keys of some rows as texts."""
+    parts = []
+    for name in keys:
+        codes, labels = codes_of(cast(pd.Series, frame[name]))
+        texts = [*labels, "nan"]  # -1, the code of what is missing, is the last
+        parts.append([texts[code] for code in codes[rows].tolist()])
+    return tuple(map("/".join, zip(*parts, strict=True)))
 
 
 def prepare_outcomes(
@@ -179,18 +205,19 @@ def prepare_outcomes(
     if not isinstance(data, pd.DataFrame):
         raise FitError(f"data: expected a pandas.DataFrame, found {type(data).__name__}.")
     formula = parse_formula(spec.formula)
-    data = _joined(data, participants, formula)
-    _check_columns(formula, data, spec)
+    used = [*formula.columns, *residual_columns(spec, formula)]
+    data = _joined(data, participants, used)
+    _check_columns(formula, data, used)
     _check_trackers(data, formula, spec)
     data = _with_contrasts(data, spec)
     bins = len(data)
     is_trials = set(TRIAL_COLUMNS) <= set(data.columns)
-    if is_trials and not set(TIME_COLUMNS) & set(formula.columns):
+    if is_trials and spec.residual == "iid" and not set(TIME_COLUMNS) & set(used):
         data = mean_over_bins(data)
-    frame, counts = _kept(data, formula, spec)
+    by_shape = "blend_shape" in data.columns and "blend_shape" not in formula.columns
+    frame, counts = _kept(data, [*used, "blend_shape"] if by_shape else used)
     if len(data) != bins:
         counts = {"bins": bins, **counts}
-    by_shape = "blend_shape" in frame.columns and "blend_shape" not in formula.columns
     if not by_shape:
         values = frame[formula.response].to_numpy(dtype=np.float64)
         if values.std() <= 1e-12 * max(1.0, float(np.abs(values).max())):
@@ -199,35 +226,52 @@ def prepare_outcomes(
             )
         zero = np.zeros(len(frame), dtype=np.int64)
         observation, labels = _observations(frame, zero)
-        return formula, OutcomeRows(frame, zero, ("",), observation, labels, counts, {})
+        return formula, OutcomeRows(
+            frame, zero, (np.arange(len(frame)),), ("",), observation, labels, counts, {}
+        )
     return formula, _by_shape(formula, frame, counts)
 
 
 def _by_shape(formula: Formula, frame: pd.DataFrame, counts: dict[str, int]) -> OutcomeRows:
-    labels = frame["blend_shape"].astype("str").to_numpy()
+    codes, labels = codes_of(cast(pd.Series, frame["blend_shape"]))
     values = frame[formula.response].to_numpy(dtype=np.float64)
-    persons = frame["participant"].astype("str").to_numpy() if "participant" in frame.columns else None
-    left_out, names = {}, []
-    present = list(dict.fromkeys(labels))
-    if isinstance(frame["blend_shape"].dtype, pd.CategoricalDtype):
-        for name in frame["blend_shape"].cat.categories:
-            if str(name) not in present:
-                left_out[str(name)] = "no row is left after exclusions"
-    for name in sorted(present, key=order_of_shape):
-        at = labels == name
-        reason = _dead(values[at], None if persons is None else persons[at])
+    persons = None
+    if "participant" in frame.columns:
+        persons = codes_of(cast(pd.Series, frame["participant"]))[0] + 1  # a missing name is a person too
+    first = np.full(len(labels), len(codes))
+    np.minimum.at(first, codes, np.arange(len(codes)))
+    left_out = {
+        labels[place]: "no row is left after exclusions" for place in np.flatnonzero(first == len(codes))
+    }
+    at = _rows_by_code(codes, len(labels))
+    alive = []
+    by_appearance = [int(place) for place in np.argsort(first, kind="stable") if len(at[place])]
+    for place in sorted(by_appearance, key=lambda place: order_of_shape(labels[place])):
+        mine = at[place]
+        reason = _dead(values[mine], None if persons is None else persons[mine])
         if reason:
-            left_out[name] = reason
+            left_out[labels[place]] = reason
         else:
-            names.append(name)
-    if not names:
+            alive.append(place)
+    if not alive:
         raise FitError(
             "data: expected at least one blend shape that moves, found none: "
             + "; ".join(f"{name} {reason}" for name, reason in list(left_out.items())[:5])
         )
-    keep = np.isin(labels, names)
-    frame = cast(pd.DataFrame, frame[keep]).reset_index(drop=True)
-    outcome = pd.Categorical(labels[keep], categories=names).codes.astype(np.int64)
+    number = np.full(len(labels), -1, dtype=np.int64)
+    number[alive] = np.arange(len(alive))
+    outcome = number[codes]
+    keep = outcome >= 0
+    if not keep.all():
+        frame, outcome = _some_rows(frame, keep), outcome[keep]
     observation, observations = _observations(frame, outcome)
     counts = {**counts, "in_dead_shapes": int((~keep).sum())}
-    return OutcomeRows(frame, outcome, tuple(names), observation, observations, counts, left_out)
+    names = tuple(labels[place] for place in alive)
+    at = _rows_by_code(outcome, len(names))
+    return OutcomeRows(frame, outcome, at, names, observation, observations, counts, left_out)
+
+
+def _rows_by_code(codes: np.ndarray, count: int) -> tuple[np.ndarray, ...]:
+    """For each code its rows, in order."""
+    order = np.argsort(codes, kind="stable")
+    return tuple(np.split(order, np.cumsum(np.bincount(codes, minlength=count))[:-1]))

@@ -1,14 +1,16 @@
 """The posterior's DataTree: names, dims and groups, the same from every engine.
 
-    posterior       coefficients, `term|factor_sigma`, `factor_corr`, sigma, group effects; (chain, draw, …)
+    posterior       coefficients, `term|factor_sigma`, `factor_corr`, sigma, rho, group effects; (chain, draw, …)
     sample_stats    what the sampler says of every draw
     observed_data   `outcome` ([blend_shape], observation), NaN where a shape lacks the observation
-    constant_data   design, group columns and indices, root precision: enough to draw effects and to predict
+    constant_data   design, group columns and indices, root precision and what else the residuals have (`stratum index`,
+                    `series index`, `position`, `known_variance`, `count`, `squares`): enough to draw effects and to
+                    predict
 
 Group effects are float32. Above a million rows the data groups are left out; their sha256 is in the attributes.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import xarray as xr
@@ -20,69 +22,94 @@ from mien.priors import DataScale
 __all__ = ["MAX_STORED_ROWS", "group_effect_names", "posterior_tree"]
 
 MAX_STORED_ROWS = 1_000_000
+BASE = ("chain", "draw")
 
-
-def _stack(
-    arrays: list[np.ndarray], dims: tuple[str, ...], named: bool
-) -> tuple[tuple[str, ...], np.ndarray]:
-    """(chain, draw, …) of every outcome → (chain, draw, blend_shape, …)."""
-    if not named:
-        return dims, arrays[0]
-    return (*dims[:2], "blend_shape", *dims[2:]), np.stack(arrays, axis=2)
+type Variables = dict[str, tuple[tuple[str, ...], np.ndarray]]
 
 
 def posterior_tree(
-    problem: Problem, rows: OutcomeRows, sampled: list[Draws], scales: list[DataScale]
+    problem: Problem, rows: OutcomeRows | None, sampled: Sequence[Draws], scales: Sequence[DataScale]
 ) -> xr.DataTree:
-    """Everything that was drawn and what it was drawn from."""
+    """Everything that was drawn and what it was drawn from; no data groups without `rows`."""
     named = problem.outcomes[0].name != ""
-    design = problem.outcomes[0].design
-    first = sampled[0]
-    base = ("chain", "draw")
-    variables: dict[str, tuple] = {}
+    variables, labels = _posterior(problem, sampled, named)
+    chains, draws = sampled[0].sigma.shape[:2]
+    labels |= {"chain": np.arange(chains), "draw": np.arange(draws)}
+    if named:
+        labels["blend_shape"] = np.array([outcome.name for outcome in problem.outcomes])
+    stats = {name: _stack([draws.stats[name] for draws in sampled], (), named) for name in sampled[0].stats}
+    groups = {"posterior": variables, "sample_stats": stats}
+    if rows is not None and len(rows.frame) <= MAX_STORED_ROWS:
+        labels["observation"] = np.array(rows.observations)
+        labels["coefficient"] = np.array(problem.outcomes[0].design.coefficients)
+        groups |= _data_groups(problem, rows, scales, named)
+    return xr.DataTree.from_dict(_datasets(groups, labels))
+
+
+def _datasets(groups: Mapping[str, Variables], labels: Mapping[str, object]) -> dict[str, xr.Dataset]:
+    """Datasets whose coordinates are the labels of their dims; each dim's index is made once."""
+    indexed = {dim: xr.Coordinates({dim: values}) for dim, values in labels.items()}
+    found = {}
+    for name, variables in groups.items():
+        dims = dict.fromkeys(dim for own, _ in variables.values() for dim in own)
+        mine = [dim for dim in labels if dim in dims]
+        coords = xr.Coordinates(
+            {dim: indexed[dim][dim].variable for dim in mine},
+            {dim: indexed[dim].xindexes[dim] for dim in mine},
+        )
+        found[name] = xr.Dataset(variables, coords=coords)
+    return found
+
+
+def _stack(
+    arrays: Sequence[np.ndarray], dims: tuple[str, ...], named: bool
+) -> tuple[tuple[str, ...], np.ndarray]:
+    """(chain, draw, …) of every outcome → (chain, draw, blend_shape, …)."""
+    if not named:
+        return (*BASE, *dims), arrays[0]
+    return (*BASE, "blend_shape", *dims), np.stack(arrays, axis=2)
+
+
+def _posterior(
+    problem: Problem, sampled: Sequence[Draws], named: bool
+) -> tuple[Variables, dict[str, object]]:
+    """Variables of the posterior, and the labels of their dims."""
+    blocks, residual = problem.outcomes[0].design.blocks, problem.outcomes[0].residual
+    first, variables = sampled[0], {}
+    labels: dict[str, object] = {block.factor: np.array(block.levels) for block in blocks}
+
+    def store(name: str, arrays: list[np.ndarray], *dims: str) -> None:
+        variables[name] = _stack(arrays, dims, named)
+
     for name in first.coefficients:
-        variables[name] = _stack([draws.coefficients[name] for draws in sampled], base, named)
-    for block in design.blocks:
-        for term in block.terms:
-            key = f"{term}|{block.factor}"
-            variables[f"{key}_sigma"] = _stack([draws.sds[key] for draws in sampled], base, named)
-    coords: dict[str, object] = {}
+        store(name, [draws.coefficients[name] for draws in sampled])
+    keys = [f"{term}|{block.factor}" for block in blocks for term in block.terms]
+    for key in keys:
+        store(f"{key}_sigma", [draws.sds[key] for draws in sampled])
     for factor in first.correlations:
         dims = (f"{factor}_term", f"{factor}_term_bis")
-        variables[f"{factor}_corr"] = _stack([d.correlations[factor] for d in sampled], (*base, *dims), named)
-        terms = [term for block in design.blocks if block.factor == factor for term in block.terms]
-        coords |= {dims[0]: terms, dims[1]: terms}
-    variables["sigma"] = _stack([draws.sigma for draws in sampled], base, named)
-    for block in design.blocks:
-        coords[block.factor] = list(block.levels)
-        for term in block.terms:
-            key = f"{term}|{block.factor}"
-            variables[key] = _stack([draws.effects[key] for draws in sampled], (*base, block.factor), named)
-    coords |= {"chain": np.arange(first.sigma.shape[0]), "draw": np.arange(first.sigma.shape[1])}
-    stats = {name: _stack([draws.stats[name] for draws in sampled], base, named) for name in first.stats}
-    shapes = {"blend_shape": [outcome.name for outcome in problem.outcomes]} if named else {}
-    sampling = {name: coords[name] for name in ("chain", "draw")}
-    groups = {
-        "posterior": xr.Dataset(variables, coords={**coords, **shapes}),
-        "sample_stats": xr.Dataset(stats, coords={**sampling, **shapes}),
-    }
-    if len(rows.frame) <= MAX_STORED_ROWS:
-        groups |= _data_groups(problem, rows, scales, shapes)
-    return xr.DataTree.from_dict(groups)
+        store(f"{factor}_corr", [draws.correlations[factor] for draws in sampled], *dims)
+        terms = [term for block in blocks if block.factor == factor for term in block.terms]
+        labels |= dict.fromkeys(dims, np.array(terms))
+    store("sigma", [draws.sigma for draws in sampled], *([residual.dim] if residual.dim else []))
+    if first.rho is not None:
+        store("rho", [np.asarray(draws.rho) for draws in sampled])
+    for key in (key for key in keys if key in first.effects):
+        store(key, [draws.effects[key] for draws in sampled], key.rpartition("|")[2])
+    if residual.dim:
+        labels[residual.dim] = np.array(residual.strata)
+    return variables, labels
 
 
 def _wide(
     rows: OutcomeRows, problem: Problem, pick: Callable[[Outcome], np.ndarray], fill: float
 ) -> np.ndarray:
     """(blend_shape, observation, …) from every outcome's rows; `fill` where an outcome lacks an observation."""
-    count = len(rows.observations)
-    parts = []
+    first = pick(problem.outcomes[0])
+    wide = np.full((len(problem.outcomes), len(rows.observations), *first.shape[1:]), fill, dtype=first.dtype)
     for place, outcome in enumerate(problem.outcomes):
-        values = pick(outcome)
-        part = np.full((count, *values.shape[1:]), fill, dtype=values.dtype)
-        part[rows.observation[rows.outcome == place]] = values
-        parts.append(part)
-    return np.stack(parts)
+        wide[place, rows.observation[rows.at[place]]] = pick(outcome)
+    return wide
 
 
 def _shared(wide: np.ndarray, missing: np.ndarray) -> np.ndarray | None:
@@ -94,41 +121,52 @@ def _shared(wide: np.ndarray, missing: np.ndarray) -> np.ndarray | None:
 
 
 def _data_groups(
-    problem: Problem, rows: OutcomeRows, scales: list[DataScale], shapes: Mapping[str, list[str]]
-) -> dict[str, xr.Dataset]:
+    problem: Problem, rows: OutcomeRows, scales: Sequence[DataScale], named: bool
+) -> dict[str, Variables]:
     """observed_data and constant_data: enough to draw group effects, predict and refit."""
     response = _wide(rows, problem, lambda outcome: outcome.response, np.nan)
     missing = np.isnan(response)
-    lead = ("blend_shape",) if shapes else ()
-    coords = {"observation": list(rows.observations), **shapes}
-    observed = xr.Dataset(
-        {"outcome": ((*lead, "observation"), response if shapes else response[0])}, coords=coords
-    )
-    constants: dict[str, tuple] = {}
+    lead = ("blend_shape",) if named else ()
+    constants: Variables = {}
 
-    def store(name: str, dims: tuple[str, ...], wide: np.ndarray) -> None:
+    def store(name: str, dims: tuple[str, ...], pick: Callable[[Outcome], np.ndarray], fill: float) -> None:
+        wide = _wide(rows, problem, pick, fill)
         common = _shared(wide, missing)
         if common is not None:
             constants[name] = (("observation", *dims), common)
         else:
             constants[name] = ((*lead, "observation", *dims), wide)
 
-    design = problem.outcomes[0].design
+    design, residual = problem.outcomes[0].design, problem.outcomes[0].residual
     if design.coefficients:
-        coords["coefficient"] = list(design.coefficients)
-        store("design", ("coefficient",), _wide(rows, problem, lambda o: o.design.columns, np.nan))
+        store("design", ("coefficient",), lambda o: o.design.columns, np.nan)
     for place, block in enumerate(design.blocks):
-        codes = _wide(rows, problem, lambda o, place=place: o.design.blocks[place].codes, -1)
-        store(f"{block.factor} index", (), codes)
+        store(f"{block.factor} index", (), lambda o, place=place: o.design.blocks[place].codes, -1)
         for j, term in enumerate(block.terms):
-            column = _wide(
-                rows, problem, lambda o, place=place, j=j: o.design.blocks[place].columns[:, j], np.nan
-            )
-            store(f"{term}|{block.factor} column", (), column)
-    store("root_precision", (), _wide(rows, problem, lambda o: o.root_precision, np.nan))
+            store(
+                f"{term}|{block.factor} column", (),
+                lambda o, place=place, j=j: o.design.blocks[place].columns[:, j], np.nan,
+            )  # fmt: skip
+    store("root_precision", (), lambda o: o.root_precision, np.nan)
+    for field, name in RESIDUAL_NAMES.items():
+        values = getattr(residual, field)
+        if values is not None:
+            fill = -1 if values.dtype.kind == "i" else np.nan
+            store(name, (), lambda o, field=field: getattr(o.residual, field), fill)
     spread = np.array([scale.sd_y for scale in scales])
-    constants["outcome sd"] = (lead, spread) if shapes else ((), spread[0])
-    return {"observed_data": observed, "constant_data": xr.Dataset(constants, coords=coords)}
+    constants["outcome sd"] = (lead, spread if named else spread[0])
+    observed: Variables = {"outcome": ((*lead, "observation"), response if named else response[0])}
+    return {"observed_data": observed, "constant_data": constants}
+
+
+RESIDUAL_NAMES = {
+    "stratum": "stratum index",
+    "series": "series index",
+    "position": "position",
+    "known_variance": "known_variance",
+    "count": "count",
+    "squares": "squares",
+}
 
 
 def group_effect_names(tree: xr.DataTree) -> list[str]:

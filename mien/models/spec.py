@@ -38,9 +38,16 @@ class ModelSpec:
     family : one of `FAMILIES`; "gaussian" has an engine.
     priors : by the name of a parameter or of its role; what is not named has the library's default.
     coding : "default" (DESIGN 4: ±½, sums for more levels).
-    smooths, residual, series, counts, sigma_by, parameters, pooling : refused unless at their defaults.
-    weights : column of precision weights; the residual variance of a row is sigma² / weight.
-    standard_errors : column of known standard errors; they take the place of sigma.
+    smooths, parameters, pooling : refused unless at their defaults.
+    residual : "iid", or "ar1": within a series the residuals of bins g steps apart correlate rho^g.
+    series : with "ar1", the columns whose combinations are the series; () takes those of participant, session, task,
+        run, trial that exist. The place within a series is the column `bin`, a whole number; bins may be missing.
+    weights : column of precision weights; the residual variance of a row is sigma² / weight. A row is one value.
+    counts : column of replicate numbers; a row is the *mean* of so many values, and the column
+        "<response>_squares" is their sum of squared deviations from it. The fit is that of the single values.
+    standard_errors : column of known standard errors; alone they take the place of sigma, together with
+        ``priors["sigma"]`` the residual variance is se² + sigma².
+    sigma_by : columns whose combinations (strata) have a sigma each, e.g. ``("medium",)``.
     contrasts : linear combinations of shapes to fit beside the shapes themselves.
     pool_trackers : True to put two trackers into one fit without a term for them.
     name : of the fit; answers : the model in one sentence.
@@ -78,11 +85,13 @@ class ModelSpec:
                 raise SpecError(
                     f"{key}: expected one of {', '.join(allowed)}, found {value!r}{nearest(str(value), allowed)}."
                 )
-        _refuse_what_no_engine_does(self)
-        if self.weights and self.standard_errors:
-            raise SpecError("weights and standard_errors: expected one of them, found both: use one column.")
+        for name in ("smooths", "series", "sigma_by"):
+            given = getattr(self, name)
+            object.__setattr__(self, name, (given,) if isinstance(given, str) else tuple(given))
         for name in ("priors", "parameters", "contrasts"):
             object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
+        _refuse_what_no_engine_does(self)
+        _check_residuals(self)
         for key, prior in self.priors.items():
             if not isinstance(prior, Prior.__value__):
                 raise SpecError(
@@ -111,16 +120,38 @@ def _refuse_what_no_engine_does(spec: ModelSpec) -> None:
     refused = {
         f"family={spec.family!r}": spec.family not in AVAILABLE_FAMILIES,
         "smooths": bool(spec.smooths),
-        f"residual={spec.residual!r}": spec.residual != "iid",
-        "series": bool(spec.series),
-        "counts": bool(spec.counts),
-        "sigma_by": bool(spec.sigma_by),
         "parameters": bool(spec.parameters),
         f"pooling={spec.pooling!r}": spec.pooling != "none",
     }
     wanted = [name for name, used in refused.items() if used]
     if wanted:
         raise SpecError(
-            f"model: expected a Gaussian model with independent residuals, found {', '.join(wanted)}: no engine of "
-            "this version fits it; leave it out."
+            f"model: expected a Gaussian model without them, found {', '.join(wanted)}: no engine of this version "
+            "fits it; leave it out."
         )
+
+
+def _check_residuals(spec: ModelSpec) -> None:
+    """Each way to say how rows scatter excludes some of the others."""
+    given = [name for name in ("weights", "counts", "standard_errors") if getattr(spec, name)]
+    if len(given) > 1:
+        raise SpecError(
+            f"{' and '.join(given)}: expected one of them, found both: weights are precisions of single values, "
+            "counts are numbers of values behind a mean, standard errors are known; use one column."
+        )
+    if spec.series and spec.residual != "ar1":
+        raise SpecError("series: expected residual='ar1' beside it, found independent residuals.")
+    if spec.residual == "ar1" and (spec.counts or spec.standard_errors):
+        raise SpecError(
+            f"residual='ar1': expected rows that are single values, found {given[0]}: leave one of them out."
+        )
+    if spec.sigma_by and spec.standard_errors and not has_sigma_prior(spec.priors):
+        raise SpecError(
+            "sigma_by: expected a sigma that is estimated, found standard_errors in its place: give priors['sigma'] "
+            "too for the variance se² + sigma²."
+        )
+
+
+def has_sigma_prior(priors: Mapping[str, Prior]) -> bool:
+    """Whether sigma, or that of a stratum, has a prior of its own."""
+    return any(key == "sigma" or key.startswith("sigma:") for key in priors)

@@ -15,7 +15,7 @@ from mien.study.errors import SpecError
 
 __all__ = ["DEFAULT_LIBRARY", "ROLES", "SCALES", "SOURCES", "LibraryPrior", "read_library"]
 
-ROLES = ("Intercept", "beta", "sd", "corr", "sigma")
+ROLES = ("Intercept", "beta", "sd", "corr", "sigma", "rho")
 SCALES = ("outcome", "per_unit", "intercept", "none")
 SOURCES = ("rule", "convention")
 

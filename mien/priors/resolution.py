@@ -3,8 +3,10 @@
 Resolved once a fit, stored with it as numbers: refitting new data with the stored numbers is possible, and a
 default never moves under a posterior. Overrides are on the scale of the data as passed and win as they stand:
 
-    by name   "valence"   "sd:valence|participant"   "corr:participant"
-    by role   "Intercept" "beta" "sd" "corr" "sigma"
+    by name   "valence"   "sd:valence|participant"   "corr:participant"   "sigma:film"
+    by role   "Intercept" "beta" "sd" "corr" "sigma" "rho"
+
+The prior of rho is on atanh(rho); a Fixed rho is the correlation itself.
 """
 
 import math
@@ -35,6 +37,7 @@ ALLOWED: Mapping[str, tuple[type, ...]] = {
     "sd": (HalfNormal, HalfStudentT, Exponential, Fixed),
     "corr": (LKJ, Fixed),
     "sigma": (HalfNormal, HalfStudentT, Exponential, Fixed),
+    "rho": (Normal, Fixed),
 }
 
 
@@ -44,11 +47,20 @@ class ParameterNames(NamedTuple):
     coefficients : names, "Intercept" among them where there is one.
     group_terms : "valence|participant", one for every standard deviation.
     correlated : factors with correlated effects.
+    strata : labels of the residual sds, ("",) for one.
+    autocorrelated : whether residuals are AR(1), so that there is a rho.
     """
 
     coefficients: tuple[str, ...]
     group_terms: tuple[str, ...]
     correlated: tuple[str, ...]
+    strata: tuple[str, ...] = ("",)
+    autocorrelated: bool = False
+
+    @property
+    def sigmas(self) -> tuple[str, ...]:
+        """Names of the residual sds: "sigma", or "sigma:film" and so on."""
+        return tuple(f"sigma:{label}" if label else "sigma" for label in self.strata)
 
 
 class DataScale(NamedTuple):
@@ -88,9 +100,11 @@ def _role_of(key: str, names: ParameterNames) -> str:
         return "sd"
     if key.startswith("corr:") and key[5:] in names.correlated:
         return "corr"
+    if key in names.sigmas:
+        return "sigma"
     known = [
         *ALLOWED, *names.coefficients, *(f"sd:{term}" for term in names.group_terms),
-        *(f"corr:{factor}" for factor in names.correlated),
+        *(f"corr:{factor}" for factor in names.correlated), *names.sigmas,
     ]  # fmt: skip
     raise SpecError(
         f"priors: expected the names of parameters or roles, found {key!r}{nearest(key, known)}; "
@@ -119,7 +133,7 @@ def check_overrides(overrides: Mapping[str, Prior], names: ParameterNames) -> No
 def _check_fixed(key: str, role: str, value: float) -> None:
     if role in ("sd", "sigma") and value <= 0:
         raise SpecError(f"priors[{key!r}]: expected a Fixed standard deviation above 0, found {value:g}.")
-    if role == "corr" and not -1 < value < 1:
+    if role in ("corr", "rho") and not -1 < value < 1:
         raise SpecError(f"priors[{key!r}]: expected a Fixed correlation between -1 and 1, found {value:g}.")
 
 
@@ -164,7 +178,8 @@ def resolve(
 
     Returns
     -------
-    dict with the coefficients' names, "sd:term|factor", "corr:factor" and "sigma".
+    dict with the coefficients' names, "sd:term|factor", "corr:factor", "sigma" or one "sigma:<stratum>" each, and
+    "rho" where residuals are AR(1).
 
     Raises
     ------
@@ -196,5 +211,8 @@ def resolve(
     for factor in names.correlated:
         key = f"corr:{factor}"
         resolved[key] = chosen(key, "corr") or _default(library["corr"], scale, 1.0)
-    resolved["sigma"] = chosen("sigma", "sigma") or _default(library["sigma"], scale, 1.0)
+    for key in names.sigmas:
+        resolved[key] = chosen(key, "sigma") or _default(library["sigma"], scale, 1.0)
+    if names.autocorrelated:
+        resolved["rho"] = chosen("rho", "rho") or _default(library["rho"], scale, 1.0)
     return resolved

@@ -21,6 +21,12 @@ def test_json_and_back():
     assert ModelSpec.from_json(spec.to_json()) == spec
 
 
+def test_what_is_said_about_residuals_survives_json():
+    spec = ModelSpec(FORMULA, residual="ar1", series=("participant", "trial"), sigma_by="medium")
+    assert spec.sigma_by == ("medium",)
+    assert ModelSpec.from_json(spec.to_json()) == spec
+
+
 def test_a_spec_is_frozen_and_copies_what_it_is_given():
     mine = {"beta": Normal(0, 1)}
     spec = ModelSpec(FORMULA, priors=mine)
@@ -34,10 +40,7 @@ def test_a_spec_is_frozen_and_copies_what_it_is_given():
     "fields",
     [
         {"family": "ordered_beta"},
-        {"residual": "ar1"},
         {"pooling": "partial"},
-        {"sigma_by": ("medium",)},
-        {"counts": "n"},
         {"smooths": ("time",)},
         {"parameters": {"phi": "~ valence"}},
     ],
@@ -55,6 +58,11 @@ def test_what_no_engine_does_is_refused_and_not_ignored(fields):
         ({"residual": "ar2"}, "iid, ar1"),
         ({"priors": {"beta": 1.0}}, "mien.priors.Normal"),
         ({"weights": "w", "standard_errors": "se"}, "one of them"),
+        ({"weights": "w", "counts": "n"}, "weights and counts: expected one of them"),
+        ({"series": ("participant",)}, "residual='ar1'"),
+        ({"residual": "ar1", "counts": "n"}, "found counts"),
+        ({"residual": "ar1", "standard_errors": "se"}, "found standard_errors"),
+        ({"sigma_by": ("medium",), "standard_errors": "se"}, "priors['sigma']"),
     ],
 )
 def test_misspelt_fields(fields, words):

@@ -16,6 +16,7 @@ def test_defaults_by_role():
         "sd": (HalfNormal(1.0), "per_unit"),
         "corr": (LKJ(2.0), "none"),
         "sigma": (HalfStudentT(4.0, 1.0), "outcome"),
+        "rho": (Normal(0.0, 1.0), "none"),
     }
 
 

@@ -36,6 +36,13 @@ class Residual(NamedTuple):
     count: np.ndarray | None = None
     squares: np.ndarray | None = None
 
+    def rows(self, at: np.ndarray) -> "Residual":
+        """The same for some of the rows; strata stay."""
+        mine = {
+            name: values[at] for name, values in self._asdict().items() if isinstance(values, np.ndarray)
+        }
+        return self._replace(**mine) if mine else self
+
 
 class Outcome(NamedTuple):
     """One outcome's rows.

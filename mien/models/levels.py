@@ -1,0 +1,59 @@
+"""Levels: the labels of a category or of a combination of categories, and one code for every row.
+
+Categories are read through their codes, so that only labels that differ are ever turned into text.
+"""
+
+from collections.abc import Sequence
+from typing import cast
+
+import numpy as np
+import pandas as pd
+
+__all__ = ["codes_of", "labels_in_use", "level_codes"]
+
+COUNTED = 1_000_000  # combinations that may be counted in a table instead of sorted
+
+
+def codes_of(column: pd.Series) -> tuple[np.ndarray, list[str]]:
+    """(row,) codes, -1 where missing, and the label of each code; labels need not be in use."""
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        return column.cat.codes.to_numpy(), _text(column.cat.categories)
+    codes, found = pd.factorize(column)
+    return codes, _text(pd.Index(found))
+
+
+def _text(values: pd.Index) -> list[str]:
+    if pd.api.types.is_string_dtype(values.dtype) or values.dtype == object:
+        return [str(value) for value in values]
+    return [str(value) for value in pd.Series(values).astype("str")]
+
+
+def labels_in_use(column: pd.Series) -> list[str]:
+    """The labels that occur, in the order of the category's type or of first occurrence."""
+    codes, labels = codes_of(column)
+    return [labels[code] for code in np.flatnonzero(np.bincount(codes[codes >= 0], minlength=len(labels)))]
+
+
+def level_codes(data: pd.DataFrame, names: Sequence[str]) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Code of every row and the levels that occur, sorted as text; `a:b` for the columns a and b."""
+    codes, labels = codes_of(cast(pd.Series, data[names[0]]))
+    combined = codes.astype(np.int64)
+    for name in names[1:]:
+        codes, more = codes_of(cast(pd.Series, data[name]))
+        present, combined = _renumbered(combined * len(more) + codes, len(labels) * len(more))
+        labels = [f"{labels[place // len(more)]}:{more[place % len(more)]}" for place in present]
+    present, combined = _renumbered(combined, len(labels))
+    levels, order = np.unique(
+        np.array([labels[place] for place in present], dtype=object), return_inverse=True
+    )
+    return order[combined].astype(np.int64), tuple(str(level) for level in levels)
+
+
+def _renumbered(codes: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """The codes that occur, and for every row the place of its own among them."""
+    if size > COUNTED:
+        return np.unique(codes, return_inverse=True)
+    present = np.flatnonzero(np.bincount(codes, minlength=size))
+    place = np.zeros(size, dtype=np.int64)
+    place[present] = np.arange(len(present))
+    return present, place[codes]
