@@ -21,7 +21,10 @@ from mien.study.formula import Formula, parse_formula
 from mien.study.tables import nearest
 from mien.study.trials import TRIAL_COLUMNS, contrast, mean_over_bins, order_of_shape, row_codes
 
-__all__ = ["DEAD_SD", "MOVING_SHARE", "OutcomeRows", "prepare_outcomes"]
+__all__ = [
+    "DEAD_SD", "MOVING_SHARE", "TIME_COLUMNS", "OutcomeRows", "check_any_outcome", "check_any_row", "check_columns",
+    "check_trackers", "check_varies", "complete_rows", "dead_reason", "joined", "prepare_outcomes",
+]  # fmt: skip
 
 DEAD_SD = 1e-4  # coefficient units; STATISTICS 1
 MOVING_SHARE = 0.2  # of persons; STATISTICS 1
@@ -52,7 +55,7 @@ class OutcomeRows(NamedTuple):
     left_out: Mapping[str, str]
 
 
-def _joined(data: pd.DataFrame, participants: pd.DataFrame | None, used: Sequence[str]) -> pd.DataFrame:
+def joined(data: pd.DataFrame, participants: pd.DataFrame | None, used: Sequence[str]) -> pd.DataFrame:
     """Add the participants' columns that the model uses and the data lack."""
     lacking = [name for name in used if name not in data.columns]
     if participants is None or not lacking or "participant" not in data.columns:
@@ -76,7 +79,8 @@ def _joined(data: pd.DataFrame, participants: pd.DataFrame | None, used: Sequenc
     return data.assign(**{name: table[name].reindex(who).to_numpy() for name in wanted})
 
 
-def _check_columns(formula: Formula, data: pd.DataFrame, used: Sequence[str]) -> None:
+def check_columns(formula: Formula, data: pd.DataFrame, used: Sequence[str]) -> None:
+    """Refuse columns that are not there, and an outcome that is no number."""
     unknown = [name for name in used if name not in data.columns]
     if unknown:
         raise SpecError(
@@ -90,11 +94,9 @@ def _check_columns(formula: Formula, data: pd.DataFrame, used: Sequence[str]) ->
         )
 
 
-def _check_trackers(data: pd.DataFrame, formula: Formula, spec: ModelSpec) -> None:
-    if "tracker" not in data.columns or spec.pool_trackers or "tracker" in formula.columns:
-        return
-    trackers = sorted(labels_in_use(cast(pd.Series, data["tracker"])))
-    if len(trackers) > 1:
+def check_trackers(trackers: Sequence[str], formula: Formula, spec: ModelSpec) -> None:
+    """Refuse two trackers that the model does not tell apart."""
+    if len(trackers) > 1 and not spec.pool_trackers and "tracker" not in formula.columns:
         raise FitError(
             f"data: expected one tracker, found {', '.join(trackers)}: their coefficients are not the same measure; "
             "fit them apart, add tracker to the formula, or say pool_trackers=True."
@@ -114,21 +116,34 @@ def _with_contrasts(data: pd.DataFrame, spec: ModelSpec) -> pd.DataFrame:
 
 def _dead(values: np.ndarray, persons: np.ndarray | None) -> str:
     """Why an outcome cannot be modelled, or ""."""
-    if values.std() < DEAD_SD:
-        return f"does not move: sd {values.std():.1e} is below {DEAD_SD:g}"
-    if persons is None:
-        return ""
+    if persons is None or values.std() < DEAD_SD:
+        return dead_reason(float(values.std()), 1.0)
     count = np.bincount(persons)
     centred = values - (np.bincount(persons, weights=values) / np.maximum(count, 1))[persons]
     variance = np.bincount(persons, weights=centred**2)[count > 0] / count[count > 0]
-    share = float(np.mean(np.sqrt(variance) >= DEAD_SD))
-    if share < MOVING_SHARE:
-        return f"moves in {share:.0%} of persons, fewer than {MOVING_SHARE:.0%}"
+    return dead_reason(float(values.std()), float(np.mean(np.sqrt(variance) >= DEAD_SD)))
+
+
+def dead_reason(sd: float, moving: float) -> str:
+    """Why an outcome of this sd that moves in this share of persons cannot be modelled, or ""."""
+    if sd < DEAD_SD:
+        return f"does not move: sd {sd:.1e} is below {DEAD_SD:g}"
+    if moving < MOVING_SHARE:
+        return f"moves in {moving:.0%} of persons, fewer than {MOVING_SHARE:.0%}"
     return ""
 
 
 def _kept(data: pd.DataFrame, used: Sequence[str]) -> tuple[pd.DataFrame, dict[str, int]]:
     """Drop excluded and incomplete rows, and count them; columns that no model uses go too."""
+    complete, counts = complete_rows(data, used)
+    check_any_row(counts)
+    wanted = {*used, *OBSERVATION_KEY, "blend_shape"}
+    narrow = cast(pd.DataFrame, data[[name for name in data.columns if name in wanted]])
+    return _some_rows(narrow, complete), counts
+
+
+def complete_rows(data: pd.DataFrame, used: Sequence[str]) -> tuple[np.ndarray, dict[str, int]]:
+    """(row,) whether a row is kept and has a value in every column used, and the rows by what became of them."""
     counts = {"rows": len(data)}
     keep = np.ones(len(data), dtype=bool)
     if "excluded" in data.columns:
@@ -145,14 +160,16 @@ def _kept(data: pd.DataFrame, used: Sequence[str]) -> tuple[pd.DataFrame, dict[s
         complete &= column.notna().to_numpy()
     counts["missing"] = int(keep.sum() - complete.sum())
     counts["modelled"] = int(complete.sum())
-    if not counts["modelled"]:
+    return complete, counts
+
+
+def check_any_row(counts: Mapping[str, int]) -> None:
+    """Refuse a table of which no row is modelled."""
+    if not counts.get("modelled", 0):
         raise FitError(
-            f"data: expected rows to model, found none of {counts['rows']} kept "
-            f"({counts.get('excluded', 0)} excluded, {counts['missing']} with missing values)."
+            f"data: expected rows to model, found none of {counts.get('rows', 0)} kept "
+            f"({counts.get('excluded', 0)} excluded, {counts.get('missing', 0)} with missing values)."
         )
-    wanted = {*used, *OBSERVATION_KEY, "blend_shape"}
-    narrow = cast(pd.DataFrame, data[[name for name in data.columns if name in wanted]])
-    return _some_rows(narrow, complete), counts
 
 
 def _some_rows(frame: pd.DataFrame, keep: np.ndarray) -> pd.DataFrame:
@@ -206,9 +223,10 @@ def prepare_outcomes(
         raise FitError(f"data: expected a pandas.DataFrame, found {type(data).__name__}.")
     formula = parse_formula(spec.formula)
     used = [*formula.columns, *residual_columns(spec, formula)]
-    data = _joined(data, participants, used)
-    _check_columns(formula, data, used)
-    _check_trackers(data, formula, spec)
+    data = joined(data, participants, used)
+    check_columns(formula, data, used)
+    if "tracker" in data.columns:
+        check_trackers(sorted(labels_in_use(cast(pd.Series, data["tracker"]))), formula, spec)
     data = _with_contrasts(data, spec)
     bins = len(data)
     is_trials = set(TRIAL_COLUMNS) <= set(data.columns)
@@ -220,10 +238,7 @@ def prepare_outcomes(
         counts = {"bins": bins, **counts}
     if not by_shape:
         values = frame[formula.response].to_numpy(dtype=np.float64)
-        if values.std() <= 1e-12 * max(1.0, float(np.abs(values).max())):
-            raise FitError(
-                f"{formula.response}: expected an outcome that varies, found {values[0]:g} in every row."
-            )
+        check_varies(formula.response, float(values.std()), float(np.abs(values).max()))
         zero = np.zeros(len(frame), dtype=np.int64)
         observation, labels = _observations(frame, zero)
         return formula, OutcomeRows(
@@ -253,11 +268,7 @@ def _by_shape(formula: Formula, frame: pd.DataFrame, counts: dict[str, int]) -> 
             left_out[labels[place]] = reason
         else:
             alive.append(place)
-    if not alive:
-        raise FitError(
-            "data: expected at least one blend shape that moves, found none: "
-            + "; ".join(f"{name} {reason}" for name, reason in list(left_out.items())[:5])
-        )
+    check_any_outcome(alive, left_out)
     number = np.full(len(labels), -1, dtype=np.int64)
     number[alive] = np.arange(len(alive))
     outcome = number[codes]
@@ -269,6 +280,21 @@ def _by_shape(formula: Formula, frame: pd.DataFrame, counts: dict[str, int]) -> 
     names = tuple(labels[place] for place in alive)
     at = _rows_by_code(outcome, len(names))
     return OutcomeRows(frame, outcome, at, names, observation, observations, counts, left_out)
+
+
+def check_varies(response: str, sd: float, size: float) -> None:
+    """Refuse an outcome without variance; `size` is its largest absolute value."""
+    if sd <= 1e-12 * max(1.0, size):
+        raise FitError(f"{response}: expected an outcome that varies, found {size:g} in every row.")
+
+
+def check_any_outcome(alive: Sequence[object], left_out: Mapping[str, str]) -> None:
+    """Refuse a table of which no shape moves."""
+    if not alive:
+        raise FitError(
+            "data: expected at least one blend shape that moves, found none: "
+            + "; ".join(f"{name} {reason}" for name, reason in list(left_out.items())[:5])
+        )
 
 
 def _rows_by_code(codes: np.ndarray, count: int) -> tuple[np.ndarray, ...]:
