@@ -6,7 +6,7 @@ import pytest
 from mien.models.design import Block
 from mien.models.engines.collapsed.correlation import cholesky_of
 from mien.models.engines.collapsed.parameters import make_parameters
-from mien.priors import LKJ, HalfNormal, HalfStudentT, ResolvedPrior
+from mien.priors import LKJ, Fixed, HalfNormal, HalfStudentT, ResolvedPrior
 
 
 def resolved(priors):
@@ -107,3 +107,62 @@ def simulate(
 @pytest.fixture(scope="session")
 def simulated():
     return simulate
+
+
+class ScatterDensity:
+    """n independent vectors v ~ N(0, Σ + sigma² I) of k values, Σ one block's covariance; their scatter is given.
+
+    What a balanced group of correlated effects comes to; cheap enough for grids and long chains.
+    """
+
+    def __init__(self, scatter, count, parameters):
+        self.scatter, self.count, self.parameters = np.asarray(scatter, dtype=np.float64), count, parameters
+        self.points = 0
+
+    def values(self, theta):
+        self.points += len(theta)
+        with np.errstate(all="ignore"):
+            natural = self.parameters.natural(theta)
+            k = len(self.scatter)
+            factor = natural.sd[:, :, None] * cholesky_of(natural.partial, 0, k)
+            covariance = factor @ factor.transpose(0, 2, 1) + natural.sigma[:, :, None] ** 2 * np.eye(k)
+            good = np.isfinite(covariance).all(axis=(1, 2)) & (np.abs(theta) < 30).all(axis=1)
+            covariance = np.where(good[:, None, None], covariance, np.eye(k))
+            if k == 2:
+                determinant = covariance[:, 0, 0] * covariance[:, 1, 1] - covariance[:, 0, 1] ** 2
+                trace = covariance[:, 1, 1] * self.scatter[0, 0] + covariance[:, 0, 0] * self.scatter[1, 1]
+                trace = (trace - 2 * covariance[:, 0, 1] * self.scatter[0, 1]) / determinant
+                logdet = np.log(determinant)
+            else:
+                trace = np.trace(np.linalg.solve(covariance, self.scatter), axis1=1, axis2=2)
+                logdet = np.linalg.slogdet(covariance)[1]
+            result = -0.5 * (self.count * (logdet + k * np.log(2 * np.pi)) + trace)
+            result = np.where(good, result + self.parameters.log_prior(theta), -np.inf)
+        return np.where(np.isfinite(result), result, -np.inf)
+
+    def gradient(self, theta):
+        step = 1e-5 * np.eye(len(theta))
+        values = self.values(np.vstack([theta, theta + step, theta - step]))
+        dim = len(theta)
+        with np.errstate(invalid="ignore"):
+            return values[0], (values[1 : dim + 1] - values[dim + 1 :]) / 2e-5
+
+
+def scatter_density(sds=(1.0, 0.3), rho=0.5, sigma=1.0, count=20, priors=None, seed=0):
+    """Simulated: by default two sds and a correlation free, sigma Fixed."""
+    k = len(sds)
+    correlation = np.full((k, k), rho) + (1 - rho) * np.eye(k)
+    covariance = np.outer(sds, sds) * correlation + sigma**2 * np.eye(k)
+    v = np.random.default_rng(seed).multivariate_normal(np.zeros(k), covariance, count)
+    terms = tuple(f"t{i}" for i in range(k))
+    given = {f"sd:{term}|p": HalfNormal(2.0) for term in terms}
+    given |= {"corr:p": LKJ(2.0), "sigma": Fixed(sigma)}
+    blocks = [Block("p", terms, np.zeros((0, k)), np.zeros(0, dtype=np.int64), ("a", "b"))]
+    scale = np.full(k, sigma / np.sqrt(count) ** 0.5)
+    parameters = make_parameters(blocks, resolved(given | (priors or {})), ("",), False, scale)
+    return ScatterDensity(v.T @ v, count, parameters)
+
+
+@pytest.fixture(scope="session")
+def scatter():
+    return scatter_density

@@ -38,7 +38,7 @@ def pareto_smooth(log_weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     count = log_weight.shape[1]
     tail = int(3.0 * np.sqrt(count)) if count > 225 else count // 5
     largest = log_weight.max(axis=1, keepdims=True, initial=-np.inf)
-    result = np.where(np.isfinite(largest), log_weight - largest, -np.inf)
+    result = log_weight - np.where(np.isfinite(largest), largest, 0.0)
     if tail < FEWEST:
         return result, np.full(len(result), np.inf)
     place = np.argpartition(result, count - tail - 1, axis=1)[:, count - tail - 1 :]
