@@ -1,0 +1,466 @@
+"""log p(y, theta) of one outcome, its gradient, and draws of coefficients and effects given theta.
+
+    u = sd ⊙ z,  z ~ N(0, R) a level,  coefficients γ ~ N(m, P⁻¹) (P = 0 where flat),  r = y − Xγ₀
+    M = blockdiag(R⁻¹ …, P) + S G S          c = S b + P(m − γ₀)
+    log p(y | theta) = −½[ n log 2π + log |residual covariance| + Σ levels·log |R| − log |P| + log |M|
+                           + q + (m − γ₀)'P(m − γ₀) − c'M⁻¹c ]        (flat: + ½ log 2π a coefficient, no log |P|)
+
+G, b, q are the sums of `moments` weighted by `residual`. γ are the coefficients of centred columns and a centred
+outcome, and γ₀ is their least squares estimate, so that q is the residual sum of squares and nothing cancels, however
+large the outcome's mean or the number of rows. Scaling by sd alone keeps sd = 0 an ordinary point.
+
+`Places` holds where each sum goes; it depends on the design and is shared by all outcomes.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from typing import NamedTuple
+
+import numpy as np
+
+from mien.models.design import Block
+from mien.models.engines.collapsed import kernels
+from mien.models.engines.collapsed.correlation import inverse_of, pull_back_inverse
+from mien.models.engines.collapsed.elimination import Layout, Structure, analyse
+from mien.models.engines.collapsed.moments import Moments
+from mien.models.engines.collapsed.parameters import Natural, Parameters, make_parameters
+from mien.models.engines.collapsed.residual import Residuals
+from mien.priors import Fixed, Normal, ResolvedPrior
+
+__all__ = ["CoefficientPrior", "Density", "Effects", "Places", "make_density", "make_places"]
+
+LOG_2PI = float(np.log(2.0 * np.pi))
+CHUNK = 64  # points that one thread takes at least
+
+
+@cache
+def available_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@cache
+def _pool() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(available_cores(), thread_name_prefix="collapsed")
+
+
+class Places(NamedTuple):
+    """Where the sums of every cell go.
+
+    structure : of the elimination. factor_of : (block,) place of its factor. term : (variable,) term of each variable.
+    inner : (entry, cell) variables of a cell: its terms' effects, then the coefficients, in the order of elimination.
+    pairs : (pair, 2) entries that are multiplied; slot : (pair, cell) where.
+    prior_* : entries of the prior's precision.
+    strata : number of strata; distinct, inverse : stored (stratum, slot) of components where there are several, and
+    for every (pair, cell) its place among them.
+    """
+
+    structure: Structure
+    term: np.ndarray
+    inner: np.ndarray
+    pairs: np.ndarray
+    slot: np.ndarray
+    stratum: np.ndarray
+    prior_slot: np.ndarray
+    prior_row: np.ndarray
+    prior_column: np.ndarray
+    prior_coefficient: np.ndarray
+    distinct: np.ndarray
+    inverse: np.ndarray
+
+
+def make_places(blocks: Sequence[Block], coefficients: int, moments: Moments) -> Places:
+    """The structure of a design: which variables there are, in which order, and where their sums are stored."""
+    terms_of = [
+        [(b, j) for b, block in enumerate(blocks) for j in range(len(block.terms)) if block.factor == factor]
+        for factor in moments.factors
+    ]
+    layout = Layout(
+        tuple(len(terms) for terms in terms_of), tuple(len(levels) for levels in moments.levels), coefficients
+    )
+    structure = analyse(layout, moments.codes)
+    first_term = np.concatenate([[0], np.cumsum([len(block.terms) for block in blocks])]).astype(np.int64)
+    natural_term = np.full(layout.size, first_term[-1], dtype=np.int64)
+    inner: list[np.ndarray] = [np.zeros(0)] * int(first_term[-1])
+    prior = _PriorEntries(structure)
+    for factor, terms in enumerate(terms_of):
+        start, size, levels = layout.start(factor), layout.sizes[factor], np.arange(layout.levels[factor])
+        for place, (b, j) in enumerate(terms):
+            number = int(first_term[b]) + j
+            natural_term[start + place + size * levels] = number
+            inner[number] = start + place + size * moments.codes[:, factor]
+            prior.add_block(blocks, terms, place, start + size * levels)
+    cells = len(moments.codes)
+    at = layout.start(len(terms_of))
+    inner += [np.full(cells, at + q) for q in range(coefficients)]
+    prior.add_coefficients(at, coefficients, blocks)
+    variables = np.array(inner, dtype=np.int64).reshape(len(inner), cells)
+    pairs = np.array([(i, j) for i in range(len(inner)) for j in range(i, len(inner))], dtype=np.int64)
+    slot = structure.slot(variables[pairs[:, 0]], variables[pairs[:, 1]])
+    term = np.empty_like(natural_term)
+    term[structure.position] = natural_term
+    strata = len(moments.rows)
+    distinct, inverse = np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
+    if strata * len(moments.gram) > 1:
+        keys = moments.stratum * structure.plan.panel[-1] + slot
+        distinct, inverse = np.unique(keys, return_inverse=True)
+    return Places(
+        structure, term, structure.position[variables], pairs, slot, moments.stratum, *prior.arrays(), distinct,
+        inverse.ravel(),
+    )  # fmt: skip
+
+
+class _PriorEntries:
+    """Entries of the prior's precision and the number of the coefficient that fills each; number 0 is 1."""
+
+    def __init__(self, structure: Structure) -> None:
+        self.structure = structure
+        self.parts: list[tuple[np.ndarray, np.ndarray, int]] = []
+
+    def add_block(self, blocks, terms, place: int, level: np.ndarray) -> None:
+        b, j = terms[place]
+        if len(blocks[b].terms) == 1:
+            self.parts.append((level + place, level + place, 0))
+            return
+        number = 1 + sum(_packed(len(block.terms)) for block in blocks[:b])
+        for other, (c, k) in enumerate(terms):
+            if c == b and k >= j:
+                self.parts.append((level + place, level + other, number + _place(j, k, len(blocks[b].terms))))
+
+    def add_coefficients(self, at: int, count: int, blocks) -> None:
+        number = 1 + sum(_packed(len(block.terms)) for block in blocks)
+        for i in range(count):
+            for j in range(i, count):
+                self.parts.append((np.array([at + i]), np.array([at + j]), number + _place(i, j, count)))
+
+    def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        if not self.parts:
+            empty = np.zeros(0, dtype=np.int64)
+            return empty, empty, empty, empty
+        one = np.concatenate([part[0] for part in self.parts])
+        other = np.concatenate([part[1] for part in self.parts])
+        numbers = np.repeat([part[2] for part in self.parts], [len(part[0]) for part in self.parts])
+        position = self.structure.position
+        row, column = np.minimum(position[one], position[other]), np.maximum(position[one], position[other])
+        return self.structure.slot(one, other), row, column, numbers.astype(np.int64)
+
+
+def _packed(k: int) -> int:
+    return k * (k + 1) // 2 if k > 1 else 0
+
+
+def _place(i: int, j: int, k: int) -> int:
+    """Of entry (i, j ≥ i) in a packed upper triangle."""
+    return i * k - i * (i - 1) // 2 + j - i
+
+
+class CoefficientPrior(NamedTuple):
+    """Coefficients β = A γ + shift of the free ones, and the prior of γ.
+
+    free : (coefficient,) which are not Fixed; held : values of those that are, 0 elsewhere.
+    back : A; shift : of β; precision, mean : of γ's prior about the expansion point γ₀ (so mean is m − γ₀).
+    log_normaliser : log |P| of the normal ones − log 2π of the flat ones.
+    """
+
+    free: np.ndarray
+    held: np.ndarray
+    back: np.ndarray
+    shift: np.ndarray
+    precision: np.ndarray
+    mean: np.ndarray
+    log_normaliser: float
+
+
+def _coefficient_prior(
+    names: Sequence[str], priors: Mapping[str, ResolvedPrior], moments: Moments
+) -> tuple[CoefficientPrior, np.ndarray, np.ndarray]:
+    """The prior; B (entry, column) of the free coefficients' columns in terms of the moments'; and the response's."""
+    kinds = [priors[name].prior for name in names]
+    free = np.array([not isinstance(kind, Fixed) for kind in kinds], dtype=bool)
+    held = np.array([kind.value if isinstance(kind, Fixed) else 0.0 for kind in kinds])
+    columns = moments.columns.coefficients
+    centre, width = moments.centre, len(moments.centre)
+    raw = np.zeros((len(names), width))
+    raw[np.arange(len(names)), columns] = 1.0
+    raw[:, 0] += np.where(columns > 0, centre[columns], 0.0)
+    response = np.zeros(width)
+    response[-1], response[0] = 1.0, centre[-1]
+    response -= held @ raw
+    used, count = raw[free], int(free.sum())
+    back, shift = np.eye(count), np.zeros(count)
+    constant = np.flatnonzero(columns[free] == 0)
+    if len(constant):  # the intercept takes up the columns' and the outcome's means
+        at = int(constant[0])
+        means = used[:, 0].copy()
+        means[at] = 0.0
+        back[at] -= means
+        shift[at] = response[0]
+        used[:, 0] -= means
+        response[0] = 0.0
+    normal = np.array([isinstance(kind, Normal) for kind in kinds], dtype=bool)[free]
+    sds = np.array([kind.sd if isinstance(kind, Normal) else 1.0 for kind in kinds])[free]
+    means = np.array([kind.mean if isinstance(kind, Normal) else 0.0 for kind in kinds])[free]
+    own = np.where(normal, sds**-2.0, 0.0)
+    precision = back.T @ (own[:, None] * back)
+    mean = np.linalg.solve(back, means - shift) if count else means
+    log_normaliser = float(np.log(own[normal]).sum()) - float((~normal).sum()) * LOG_2PI
+    return CoefficientPrior(free, held, back, shift, precision, mean, log_normaliser), used, response
+
+
+class Effects(NamedTuple):
+    """Draws: coefficients (draw, coefficient) in the design's order; effects (draw, effect) in natural order."""
+
+    coefficients: np.ndarray
+    effects: np.ndarray
+
+
+class Density:
+    """The density of one outcome; see the module.
+
+    parameters : of theta. places : shared. threads : how many this may use.
+    """
+
+    def __init__(
+        self, parameters: Parameters, places: Places, moments: Moments, names: Sequence[str],
+        priors: Mapping[str, ResolvedPrior], *, threads: int = 1,
+    ) -> None:  # fmt: skip
+        self.parameters, self.places, self.threads = parameters, places, threads
+        self.residuals = Residuals.of(moments)
+        self.coefficients, used, response = _coefficient_prior(names, priors, moments)
+        terms = np.zeros((len(moments.columns.terms), len(moments.centre)))
+        columns = moments.columns.terms
+        terms[np.arange(len(columns)), columns] = 1.0
+        terms[:, 0] += np.where(columns > 0, moments.centre[columns], 0.0)
+        rows = moments.gram[0].sum(axis=0) + moments.gram[1::3].sum(axis=(0, 1))
+        origin = _least_squares(used @ rows @ used.T, used @ rows @ response)
+        self.origin = origin
+        prior = self.coefficients
+        self.coefficients = prior._replace(mean=prior.mean - origin)
+        basis = np.concatenate([terms, used, (response - origin @ used)[None]])
+        self._fill(basis @ moments.gram @ basis.T)
+        levels = np.diff(np.searchsorted(np.sort(places.term), np.arange(len(columns) + 1)))
+        self.levels = np.array([levels[first] for first, _, _ in parameters.blocks])
+        self.observations = float(moments.rows.sum())
+        self.fixed = self.coefficients.mean @ self.coefficients.precision @ self.coefficients.mean
+
+    def _fill(self, gram: np.ndarray) -> None:
+        """Sums of every cell, gram (component, cell, entry + 1, entry + 1), to their places."""
+        places, plan = self.places, self.places.structure.plan
+        components, cells = gram.shape[:2]
+        strata, variables = len(self.residuals.rows), int(plan.start[-1])
+        one, other = places.pairs[:, 0], places.pairs[:, 1]
+        entries = gram[:, :, one, other].transpose(0, 2, 1)  # (component, pair, cell)
+        empty, none = np.zeros(0), np.zeros(0, dtype=np.int64)
+        offset = places.stratum * variables
+        self.squares = np.stack(
+            [np.bincount(places.stratum, gram[k, :, -1, -1], strata) for k in range(components)]
+        ).ravel()
+        score = np.stack(
+            [
+                np.bincount(
+                    (places.inner + offset).ravel(), gram[k, :, :-1, -1].T.ravel(), strata * variables
+                )
+                for k in range(components)
+            ]
+        ).reshape(components * strata, variables)
+        dense, begin, slot, row, column, value = empty, none, none, none, none, empty
+        if components * strata == 1:
+            dense = np.bincount(places.slot.ravel(), entries[0].ravel(), int(plan.panel[-1]))
+        else:
+            slot, row, column, value, begin = self._components(entries, strata)
+        constant = np.zeros(variables)
+        count = len(self.coefficients.mean)
+        constant[variables - count :] = self.coefficients.precision @ self.coefficients.mean
+        self.numbers = kernels.Numbers(
+            places.term, dense, begin, slot, row, column, value, score, places.prior_slot, places.prior_row,
+            places.prior_column, places.prior_coefficient, constant,
+        )  # fmt: skip
+
+    def _components(self, entries: np.ndarray, strata: int):
+        places, total = self.places, int(self.places.structure.plan.panel[-1])
+        count = len(places.distinct)
+        slot = places.distinct % total
+        first = np.empty(count, dtype=np.int64)
+        first[places.inverse] = np.arange(len(places.inverse))
+        cells = entries.shape[2]
+        pair, cell = first // cells, first % cells
+        i = places.inner[places.pairs[pair, 0], cell]
+        j = places.inner[places.pairs[pair, 1], cell]
+        per_stratum = np.bincount(places.distinct // total, minlength=strata)
+        begin = np.concatenate([[0], np.cumsum(np.tile(per_stratum, len(entries)))]).astype(np.int64)
+        values = np.concatenate([np.bincount(places.inverse, part.ravel(), count) for part in entries])
+        repeat = len(entries)
+        return (
+            np.tile(slot, repeat), np.tile(np.minimum(i, j), repeat), np.tile(np.maximum(i, j), repeat), values, begin,
+        )  # fmt: skip
+
+    # Points
+
+    def _inputs(self, natural: Natural):
+        """Weights of the sums, prior coefficients, and the log density's part that needs no elimination."""
+        points = len(natural.sd)
+        weights = self.residuals.weights(natural.sigma, natural.rho)
+        prior = self.coefficients
+        parts = [np.ones((points, 1))]
+        total = weights.log_determinant + self.observations * LOG_2PI + self.fixed - prior.log_normaliser
+        total = total + weights.a @ self.squares
+        for (_, k, first), levels in zip(self.parameters.blocks, self.levels, strict=True):
+            if k > 1:
+                inverse, log_determinant = inverse_of(natural.partial, first, k)
+                parts.append(inverse[:, *np.triu_indices(k)])
+                total = total + levels * log_determinant
+        upper = prior.precision[np.triu_indices(len(prior.precision))]
+        parts.append(np.broadcast_to(upper, (points, len(upper))))
+        return weights.a, np.concatenate(parts, axis=1), total
+
+    def log_likelihood(self, natural: Natural) -> np.ndarray:
+        """Log p(y | theta) (point,), coefficients and effects integrated out; −inf where it is not finite."""
+        points = len(natural.sd)
+        logdet, quadratic = np.empty(points), np.empty(points)
+        with np.errstate(all="ignore"):
+            a, coefficients, total = self._inputs(natural)
+            plan = self.places.structure.plan
+
+            def part(low: int, high: int) -> None:
+                kernels.values(
+                    plan, self.numbers, a[low:high], natural.sd[low:high], coefficients[low:high],
+                    logdet[low:high], quadratic[low:high],
+                )  # fmt: skip
+
+            self._over(part, points)
+            value = -0.5 * (total + logdet - quadratic)
+        return np.where(np.isfinite(value), value, -np.inf)
+
+    def _over(self, part, points: int) -> None:
+        pieces = min(self.threads, max(1, points // CHUNK))
+        if pieces == 1:
+            part(0, points)
+            return
+        edges = np.linspace(0, points, pieces + 1).astype(int)
+        waiting = [_pool().submit(part, low, high) for low, high in zip(edges[1:-1], edges[2:], strict=True)]
+        part(int(edges[0]), int(edges[1]))
+        for job in waiting:
+            job.result()
+
+    def values(self, theta: np.ndarray) -> np.ndarray:
+        """Log p(y, theta) (point,) at theta (point, dim)."""
+        value = self.log_likelihood(self.parameters.natural(theta)) + self.parameters.log_prior(theta)
+        return np.where(np.isfinite(value), value, -np.inf)
+
+    def gradient(self, theta: np.ndarray) -> tuple[float, np.ndarray]:
+        """Log p(y, theta) and its gradient at one theta (dim,)."""
+        natural = self.parameters.natural(theta[None])
+        with np.errstate(all="ignore"):
+            a, coefficients, total = self._inputs(natural)
+            logdet, quadratic, by_a, by_sd, by_prior = kernels.gradient(
+                self.places.structure.plan, self.numbers, a[0], natural.sd[0], coefficients[0]
+            )
+            value = -0.5 * (total[0] + logdet - quadratic) + self.parameters.log_prior(theta[None])[0]
+            if not np.isfinite(value):
+                return -np.inf, np.zeros(len(theta))
+            by_sigma, by_rho = self.residuals.pull_back(
+                natural.sigma[0], float(natural.rho[0]), by_a - 0.5 * self.squares
+            )
+            by_partial = np.zeros(natural.partial.shape[1])
+            at = 1
+            for (_, k, first), levels in zip(self.parameters.blocks, self.levels, strict=True):
+                if k > 1:
+                    by_inverse = np.zeros((k, k))
+                    by_inverse[np.triu_indices(k)] = by_prior[at : at + _packed(k)]
+                    at += _packed(k)
+                    by_partial += pull_back_inverse(natural.partial[0], first, k, by_inverse, -0.5 * levels)
+            slope = self.parameters.pull_back(theta, by_sd, by_partial, by_sigma, by_rho)
+        return float(value), slope
+
+    def draw(self, natural: Natural, copies: np.ndarray, rng: np.random.Generator | None) -> Effects:
+        """copies[point] draws for each point in turn; without `rng` the conditional mean."""
+        plan = self.places.structure.plan
+        variables, total = int(plan.start[-1]), int(copies.sum())
+        a, coefficients, _ = self._inputs(natural)
+        normals = np.zeros((total, variables)) if rng is None else np.empty((total, variables))
+        out = np.empty((total, variables))
+        ends = np.concatenate([[0], np.cumsum(copies)]).astype(np.int64)
+        children = [] if rng is None else rng.spawn(-(-len(copies) // CHUNK))
+
+        def part(low: int, high: int) -> None:
+            begin, end = ends[low], ends[high]
+            kernels.draw(
+                plan, self.numbers, a[low:high], natural.sd[low:high], coefficients[low:high], copies[low:high],
+                normals[begin:end], out[begin:end],
+            )  # fmt: skip
+
+        def chunk(
+            place: int,
+        ) -> None:  # a stream of its own for each chunk: the same draws on any number of cores
+            low, high = place * CHUNK, min((place + 1) * CHUNK, len(copies))
+            if children:
+                children[place].standard_normal(out=normals[ends[low] : ends[high]])
+            part(low, high)
+
+        count = -(-len(copies) // CHUNK)
+        if self.threads == 1 or count == 1:
+            for place in range(count):
+                chunk(place)
+        else:
+            list(_pool().map(chunk, range(count)))
+        return self._named(out)
+
+    def _named(self, out: np.ndarray) -> Effects:
+        prior, position = self.coefficients, self.places.structure.position
+        effects = out.shape[1] - len(prior.mean)
+        coefficients = np.empty((len(out), len(prior.free)))
+        coefficients[:] = prior.held
+        gamma = out[:, effects:] + self.origin
+        coefficients[:, prior.free] = gamma @ prior.back.T + prior.shift
+        return Effects(coefficients, out[:, position[:effects]])
+
+
+def _least_squares(gram: np.ndarray, score: np.ndarray) -> np.ndarray:
+    return np.linalg.lstsq(gram, score, rcond=None)[0] if len(score) else score
+
+
+def _scales(blocks: Sequence[Block], places: Places, moments: Moments, spread: float) -> np.ndarray:
+    """Of each term: residual sd / √(information of an average level)."""
+    gram = moments.gram[0] + moments.gram[1::3].sum(axis=0)
+    scales = []
+    number = 0
+    for block in blocks:
+        for _ in block.terms:
+            column = int(moments.columns.terms[number])
+            centre = moments.centre[column] if column else 0.0
+            square = gram[:, column, column] + 2 * centre * gram[:, column, 0] + centre**2 * gram[:, 0, 0]
+            square = gram[:, 0, 0] if column == 0 else square
+            scales.append(spread / np.sqrt(max(square.sum() / len(block.levels), 1e-300)))
+            number += 1
+    return np.array(scales)
+
+
+def make_density(
+    design_names: Sequence[str], blocks: Sequence[Block], priors: Mapping[str, ResolvedPrior],
+    moments: Moments, strata: Sequence[str], places: Places | None = None, *, threads: int = 1,
+) -> tuple[Density, np.ndarray]:  # fmt: skip
+    """The density of an outcome and a theta to start from."""
+    free = sum(not isinstance(priors[name].prior, Fixed) for name in design_names)
+    places = places or make_places(blocks, free, moments)
+    _, used, response = _coefficient_prior(design_names, priors, moments)
+    rows = moments.gram[0].sum(axis=0) + moments.gram[1::3].sum(axis=(0, 1))
+    weight = max(rows[0, 0], 1e-300)  # Σ of precisions: spread is the sd of a row of precision 1
+    origin = _least_squares(used @ rows @ used.T, used @ rows @ response)
+    left = response - origin @ used
+    del weight
+    spread = float(np.sqrt(max(left @ rows @ left, 0.0) / max(moments.rows.sum(), 1.0)))
+    sigma = [priors.get(f"sigma:{name}", priors["sigma"]).prior for name in strata]
+    base = float(np.mean([kind.value if isinstance(kind, Fixed) else spread for kind in sigma])) or 1.0
+    scale = _scales(blocks, places, moments, base if base > 0 else 1.0)
+    parameters = make_parameters(blocks, priors, tuple(strata), bool(moments.gaps), scale)
+    density = Density(parameters, places, moments, design_names, priors, threads=threads)
+    start = np.zeros(parameters.dim)
+    start[: len(parameters.sd_free)] = np.arcsinh(1.0)
+    sigmas = slice(
+        len(parameters.sd_free) + len(parameters.partial_free),
+        len(parameters.sd_free) + len(parameters.partial_free) + len(parameters.sigma_free),
+    )
+    start[sigmas] = np.log(0.8 * max(spread, 1e-300))
+    return density, start

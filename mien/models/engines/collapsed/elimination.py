@@ -1,0 +1,354 @@
+"""The order in which effects are eliminated, and where every number of the precision matrix is stored.
+
+The posterior precision of all effects and coefficients is sparse: two levels meet only where some row has both. Levels
+are eliminated factor by factor, the factor with the most effects first. Levels of a factor that have not met by then
+(participants, trials) go one by one; levels that met through what was eliminated before (the stimuli of one shape) go
+together as one dense *supernode*; a factor whose levels have all met joins the *root* with the coefficients. This is
+worked out once, on the cells alone, for all outcomes and all values of theta.
+
+A supernode keeps a *panel*: the rows of its own variables, the columns of its own variables and of its *boundary* (the
+later variables that it meets), row by row; the own part is an upper triangle. Holes in a boundary that is mostly full
+are stored as zeros, so that the arithmetic runs over unbroken stretches.
+
+    supernode   variables that are eliminated together        batch   neighbours with the same size and boundary
+    segment     the part of a boundary that one later supernode owns, and the places of its entries there
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+__all__ = ["MAX_ROOT", "Layout", "Plan", "Structure", "analyse"]
+
+MAX_ROOT = 4000  # dense: 4,000 variables are 128 MB and 2 s an evaluation
+PAD = 7  # zeros at the end of a long row, so that it can be worked on in vectors of eight
+LONG = 12  # columns
+FULL = 0.5  # a boundary that holds this share of a factor's nodes in a supernode is stored whole
+
+
+class Layout(NamedTuple):
+    """The effects in their natural order: factor, level, term; coefficients last.
+
+    sizes : terms of each factor; levels : levels of each factor; coefficients : how many.
+    """
+
+    sizes: tuple[int, ...]
+    levels: tuple[int, ...]
+    coefficients: int
+
+    def start(self, factor: int) -> int:
+        """First variable of a factor (of the coefficients, for a factor past the last)."""
+        return sum(
+            size * count for size, count in zip(self.sizes[:factor], self.levels[:factor], strict=True)
+        )
+
+    @property
+    def size(self) -> int:
+        """Number of variables."""
+        return self.start(len(self.sizes)) + self.coefficients
+
+
+class Plan(NamedTuple):
+    """Arrays for the kernels; all int64. Variables are in the order of elimination.
+
+    start : (supernode + 1,) first variable. width : (supernode,) numbers a row of the panel takes, padding included.
+    panel : (supernode + 1,) offset of the panel. boundary, boundary_from : variables, and (supernode + 1,) offsets.
+    batch : (batch + 1,) first supernode of each batch.
+    segment_from : (batch + 1,); owner, first, last : (segment,) the supernode that owns boundary entries first … last−1.
+    run_from : (segment + 1,); run_at, run_to, run_place : (run,) entries run_at … run_to−1 of the boundary lie at
+    consecutive columns from run_place on in the owner's panel.
+    """
+
+    start: np.ndarray
+    width: np.ndarray
+    panel: np.ndarray
+    boundary: np.ndarray
+    boundary_from: np.ndarray
+    batch: np.ndarray
+    segment_from: np.ndarray
+    owner: np.ndarray
+    first: np.ndarray
+    last: np.ndarray
+    run_from: np.ndarray
+    run_at: np.ndarray
+    run_to: np.ndarray
+    run_place: np.ndarray
+
+
+class Structure(NamedTuple):
+    """The plan, and the place of every variable: position[natural] = place in the order of elimination."""
+
+    plan: Plan
+    layout: Layout
+    position: np.ndarray
+
+    @property
+    def root(self) -> int:
+        """Size of the dense root."""
+        return int(self.plan.start[-1] - self.plan.start[-2])
+
+    def slot(self, one: np.ndarray, other: np.ndarray) -> np.ndarray:
+        """Where the entry of two variables (natural numbers) is stored in the panels."""
+        plan = self.plan
+        a, b = self.position[one], self.position[other]
+        i, j = np.minimum(a, b), np.maximum(a, b)
+        owner = np.searchsorted(plan.start, i, side="right") - 1
+        size = plan.start[owner + 1] - plan.start[owner]
+        own = j < plan.start[owner + 1]
+        keys = _keys(plan)
+        found = np.searchsorted(keys, owner * self.layout.size + j)
+        in_boundary = size + found - plan.boundary_from[owner]
+        column = np.where(own, j - plan.start[owner], in_boundary)
+        return plan.panel[owner] + (i - plan.start[owner]) * plan.width[owner] + column
+
+
+def _keys(plan: Plan) -> np.ndarray:
+    counts = np.diff(plan.boundary_from)
+    return np.repeat(np.arange(len(counts)), counts) * plan.start[-1] + plan.boundary
+
+
+class _Nodes(NamedTuple):
+    """Levels as nodes, numbered through; cliques as pairs (clique, node), sorted, each once."""
+
+    factor: np.ndarray
+    first: np.ndarray
+
+
+class _Order(NamedTuple):
+    """owner : (node,) supernode, the root's number for the root; supernodes : their number, the root not counted.
+
+    stages : factors in the order of elimination, those in the root left out.
+    """
+
+    owner: np.ndarray
+    supernodes: int
+    stages: tuple[int, ...]
+
+
+def analyse(layout: Layout, codes: np.ndarray) -> Structure:
+    """Order, supernodes, boundaries and panels.
+
+    Parameters
+    ----------
+    layout : of the effects.
+    codes : (cell, factor) the levels that meet in each cell.
+    """
+    counts = np.array(layout.levels, dtype=np.int64)
+    first = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    nodes = _Nodes(np.repeat(np.arange(len(counts)), counts), first)
+    cells = np.unique(codes, axis=0) if len(codes) and _many_repeat(codes, counts) else codes
+    count, factors = cells.shape
+    pairs = np.column_stack([np.repeat(np.arange(count), factors), (cells + first[:-1]).ravel()])
+    order = _eliminate(layout, nodes, pairs)
+    boundaries = _boundaries(layout, nodes, pairs, order)
+    return _assemble(layout, nodes, order, boundaries)
+
+
+def _many_repeat(codes: np.ndarray, counts: np.ndarray) -> bool:
+    return len(codes) > 4 * float(np.prod(counts, dtype=np.float64))
+
+
+def _stages(layout: Layout) -> list[int]:
+    effects = [size * count for size, count in zip(layout.sizes, layout.levels, strict=True)]
+    return sorted(range(len(effects)), key=lambda factor: -effects[factor])
+
+
+def _eliminate(layout: Layout, nodes: _Nodes, pairs: np.ndarray) -> _Order:
+    """Components of each factor's nodes at its turn; a factor in one piece goes to the root."""
+    owner = np.full(len(nodes.factor), -1, dtype=np.int64)
+    made, stages = 0, []
+    for factor in _stages(layout):
+        component, count = _components(nodes, factor, pairs)
+        levels = layout.levels[factor]
+        if count == 1 and levels > 1:
+            continue
+        owner[nodes.first[factor] : nodes.first[factor + 1]] = made + component
+        pairs = _merged(nodes, factor, component, pairs)
+        made += count
+        stages.append(factor)
+    owner[owner < 0] = made
+    return _Order(owner, made, tuple(stages))
+
+
+def _components(nodes: _Nodes, factor: int, pairs: np.ndarray) -> tuple[np.ndarray, int]:
+    """Which nodes of a factor share a clique, directly or through others of the factor."""
+    start, levels = nodes.first[factor], int(nodes.first[factor + 1] - nodes.first[factor])
+    mine = pairs[nodes.factor[pairs[:, 1]] == factor]
+    if len(np.unique(mine[:, 0])) == len(mine):  # at most one of the factor's nodes in a clique
+        return np.arange(levels), levels
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    cliques, place = np.unique(mine[:, 0], return_inverse=True)
+    size = levels + len(cliques)
+    graph = coo_array(
+        (np.ones(len(mine), dtype=np.int8), (mine[:, 1] - start, levels + place)), shape=(size, size)
+    )
+    count, label = connected_components(graph, directed=False)
+    names, component = np.unique(label[:levels], return_inverse=True)
+    return component, len(names)
+
+
+def _merged(nodes: _Nodes, factor: int, component: np.ndarray, pairs: np.ndarray) -> np.ndarray:
+    """Cliques after a factor's components are gone: each leaves one clique of all that it met."""
+    is_mine = nodes.factor[pairs[:, 1]] == factor
+    top = int(pairs[:, 0].max()) + 1 if len(pairs) else 0
+    renamed = np.arange(top)
+    mine = pairs[is_mine]
+    renamed[mine[:, 0]] = top + component[mine[:, 1] - nodes.first[factor]]
+    rest = pairs[~is_mine]
+    return _unique_pairs(renamed[rest[:, 0]], rest[:, 1], len(nodes.factor))
+
+
+def _unique_pairs(left: np.ndarray, right: np.ndarray, radix: int) -> np.ndarray:
+    keys = np.unique(left * radix + right)
+    return np.column_stack([keys // radix, keys % radix])
+
+
+def _boundaries(layout: Layout, nodes: _Nodes, pairs: np.ndarray, order: _Order) -> np.ndarray:
+    """Pairs (supernode, node of its boundary), holes filled."""
+    found, radix = [], len(nodes.factor)
+    made = 0
+    for factor in order.stages:
+        mine = order.owner[nodes.first[factor] : nodes.first[factor + 1]]
+        count = int(mine.max()) + 1 - made
+        top = int(pairs[:, 0].max()) + 1 if len(pairs) else 0
+        is_mine = nodes.factor[pairs[:, 1]] == factor
+        renamed = np.arange(top)
+        renamed[pairs[is_mine, 0]] = top + mine[pairs[is_mine, 1] - nodes.first[factor]]
+        rest = pairs[~is_mine]
+        after = _unique_pairs(renamed[rest[:, 0]], rest[:, 1], radix)
+        new = after[:, 0] >= top
+        boundary = after[new]
+        boundary[:, 0] -= top
+        boundary = _filled(nodes, order, boundary)
+        found.append(boundary)
+        pairs = np.concatenate([after[~new], boundary + [top, 0]])
+        made += count
+    return np.concatenate(found) if found else np.zeros((0, 2), dtype=np.int64)
+
+
+def _filled(nodes: _Nodes, order: _Order, boundary: np.ndarray) -> np.ndarray:
+    """Add what is missing where a supernode meets most nodes of one factor in a later supernode."""
+    if not len(boundary):
+        return boundary
+    factors = int(nodes.factor.max()) + 1
+    kind = order.owner * factors + nodes.factor  # of a node: which part of which supernode
+    members = np.argsort(kind, kind="stable")
+    kinds, at, sizes = np.unique(kind[members], return_index=True, return_counts=True)
+    rank = np.searchsorted(kinds, kind[boundary[:, 1]])
+    groups, counts = np.unique(boundary[:, 0] * len(kinds) + rank, return_counts=True)
+    size = sizes[groups % len(kinds)]
+    lacking = (counts < size) & (counts >= FULL * size)
+    if not lacking.any():
+        return boundary
+    which, size = groups[lacking], size[lacking]
+    step = np.arange(size.sum()) - np.repeat(np.cumsum(size) - size, size)
+    added = members[np.repeat(at[which % len(kinds)], size) + step]
+    left = np.concatenate([boundary[:, 0], np.repeat(which // len(kinds), size)])
+    return _unique_pairs(left, np.concatenate([boundary[:, 1], added]), len(nodes.factor))
+
+
+def _assemble(layout: Layout, nodes: _Nodes, order: _Order, boundaries: np.ndarray) -> Structure:
+    """Number the variables and lay out the panels."""
+    sizes = np.array(layout.sizes, dtype=np.int64)[nodes.factor]
+    turn = _turns(order, nodes, boundaries)
+    ranked = np.lexsort((np.arange(len(nodes.factor)), turn[order.owner]))
+    first = np.empty(len(ranked) + 1, dtype=np.int64)  # first variable of each node, in its new place
+    first[0] = 0
+    np.cumsum(sizes[ranked], out=first[1:])
+    place = np.empty(len(ranked), dtype=np.int64)
+    place[ranked] = first[:-1]
+    within = np.arange(int(sizes.sum())) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    effects = np.repeat(place, sizes) + within
+    position = np.concatenate([effects, len(effects) + np.arange(layout.coefficients)]).astype(np.int64)
+
+    supernodes = order.supernodes + 1
+    own = np.bincount(turn[order.owner], weights=sizes, minlength=supernodes).astype(np.int64)
+    own[-1] += layout.coefficients
+    start = np.concatenate([[0], np.cumsum(own)]).astype(np.int64)
+    supernode = turn[boundaries[:, 0]]
+    wide = sizes[boundaries[:, 1]]
+    within = np.arange(int(wide.sum())) - np.repeat(np.cumsum(wide) - wide, wide)
+    variables = np.repeat(place[boundaries[:, 1]], wide) + within
+    owners = np.repeat(supernode, wide)
+    if layout.coefficients:  # every supernode meets the coefficients
+        last = layout.size - layout.coefficients + np.arange(layout.coefficients)
+        variables = np.concatenate([variables, np.tile(last, supernodes - 1)])
+        owners = np.concatenate([owners, np.repeat(np.arange(supernodes - 1), layout.coefficients)])
+    by = np.lexsort((variables, owners))
+    boundary = variables[by].astype(np.int64)
+    counts = np.bincount(owners, minlength=supernodes)[:supernodes]
+    boundary_from = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    width = own + counts + np.where(own + counts >= LONG, PAD, 0)
+    panel = np.concatenate([[0], np.cumsum(own * width)]).astype(np.int64)
+    panel[-1] += PAD  # the last row's padding may be written past by as much
+    plan = _with_batches(start, width, panel, boundary, boundary_from)
+    return Structure(plan, layout, position)
+
+
+def _turns(order: _Order, nodes: _Nodes, boundaries: np.ndarray) -> np.ndarray:
+    """Supernodes of a stage in such an order that equal boundaries are neighbours; stages stay in order."""
+    turn = np.arange(order.supernodes + 1)
+    if len(order.owner) == 0 or len(boundaries) == 0:
+        return turn
+    weights = (
+        np.arange(1, len(nodes.factor) + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+    ) >> np.uint64(8)
+    hashes = np.zeros(order.supernodes + 1, dtype=np.uint64)
+    np.add.at(hashes, boundaries[:, 0], weights[boundaries[:, 1]])
+    stage_of = np.full(order.supernodes + 1, len(order.stages))
+    for place, factor in enumerate(order.stages):
+        stage_of[order.owner[nodes.first[factor] : nodes.first[factor + 1]]] = place
+    ranked = np.lexsort((np.arange(order.supernodes + 1), hashes, stage_of))
+    turn[ranked] = np.arange(order.supernodes + 1)
+    return turn
+
+
+def _with_batches(start, width, panel, boundary, boundary_from) -> Plan:
+    """Neighbours with equal boundaries as batches; segments and runs of each batch."""
+    supernodes = len(width)
+    batch = [0]
+    for s in range(1, supernodes):
+        if not _alike(s - 1, s, start, width, boundary, boundary_from):
+            batch.append(s)
+    batch.append(supernodes)
+    segment_from, owner, first, last = [0], [], [], []
+    run_from, run_at, run_to, run_place = [0], [], [], []
+    for s in batch[:-1]:
+        entries = boundary[boundary_from[s] : boundary_from[s + 1]]
+        owners = np.searchsorted(start, entries, side="right") - 1
+        cuts = np.flatnonzero(np.diff(owners)) + 1
+        edges = [0, *cuts.tolist(), len(entries)] if len(entries) else [0]
+        for low, high in zip(edges[:-1], edges[1:], strict=True):
+            a = int(owners[low])
+            size = int(start[a + 1] - start[a])
+            rest = entries[low:]
+            outside = boundary[boundary_from[a] : boundary_from[a + 1]]
+            places = np.where(rest < start[a + 1], rest - start[a], size + np.searchsorted(outside, rest))
+            breaks = np.flatnonzero(np.diff(places) != 1) + 1
+            marks = [0, *breaks.tolist(), len(rest)]
+            for begin, end in zip(marks[:-1], marks[1:], strict=True):
+                run_at.append(low + begin)
+                run_to.append(low + end)
+                run_place.append(int(places[begin]))
+            run_from.append(len(run_at))
+            owner.append(a)
+            first.append(low)
+            last.append(high)
+        segment_from.append(len(owner))
+    lists: Sequence[list[int]] = (
+        batch, segment_from, owner, first, last, run_from, run_at, run_to, run_place,
+    )  # fmt: skip
+    return Plan(
+        start, width, panel, boundary, boundary_from, *(np.array(item, dtype=np.int64) for item in lists)
+    )
+
+
+def _alike(one: int, other: int, start, width, boundary, boundary_from) -> bool:
+    if width[one] != width[other] or start[one + 1] - start[one] != start[other + 1] - start[other]:
+        return False
+    a = boundary[boundary_from[one] : boundary_from[one + 1]]
+    b = boundary[boundary_from[other] : boundary_from[other + 1]]
+    return bool(np.array_equal(a, b))
