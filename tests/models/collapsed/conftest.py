@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mien.models.design import Block
-from mien.models.engines.collapsed.correlation import cholesky_of
+from mien.models.engines.collapsed.correlation import cholesky_of, pull_back_inverse
 from mien.models.engines.collapsed.parameters import make_parameters
 from mien.priors import LKJ, Fixed, HalfNormal, HalfStudentT, ResolvedPrior
 
@@ -141,11 +141,22 @@ class ScatterDensity:
         return np.where(np.isfinite(result), result, -np.inf)
 
     def gradient(self, theta):
-        step = 1e-5 * np.eye(len(theta))
-        values = self.values(np.vstack([theta, theta + step, theta - step]))
-        dim = len(theta)
-        with np.errstate(invalid="ignore"):
-            return values[0], (values[1 : dim + 1] - values[dim + 1 :]) / 2e-5
+        with np.errstate(all="ignore"):
+            natural = self.parameters.natural(theta[None])
+            k = len(self.scatter)
+            sd, sigma = natural.sd[0], natural.sigma[0, 0]
+            factor = cholesky_of(natural.partial, 0, k)[0]
+            matrix = factor @ factor.T
+            covariance = matrix * np.outer(sd, sd) + sigma**2 * np.eye(k)
+            value = self.values(theta[None])[0]
+            if not np.isfinite(value):
+                return -np.inf, np.zeros(len(theta))
+            inverse = np.linalg.inv(covariance)
+            by = -0.5 * (self.count * inverse - inverse @ self.scatter @ inverse)
+            by_matrix = by * np.outer(sd, sd)
+            by_partial = pull_back_inverse(natural.partial[0], 0, k, -matrix @ by_matrix @ matrix, 0.0)
+            slope = np.array([2.0 * sigma * np.trace(by)])
+            return value, self.parameters.pull_back(theta, 2.0 * (by * matrix) @ sd, by_partial, slope, 0.0)
 
 
 def scatter_density(sds=(1.0, 0.3), rho=0.5, sigma=1.0, count=20, priors=None, seed=0):

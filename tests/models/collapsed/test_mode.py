@@ -37,6 +37,14 @@ def test_few_gradients_wherever_the_truth_lies(simulated, seed):
     assert density.values(others).max() <= mode.value + 1e-3
 
 
+def test_the_gradient_of_the_test_density(scatter):
+    density = scatter(sds=(1.0, 0.5, 0.2), priors={"sigma": Exponential(1.0)})
+    theta = np.array([0.7, -0.5, 0.3, 0.4, -0.6, 0.2, -0.1])
+    _, found = density.gradient(theta)
+    wanted = [np.diff(density.values(np.array([theta - h, theta + h])))[0] / 2e-6 for h in 1e-6 * np.eye(7)]
+    np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-5)
+
+
 def test_an_sd_that_is_zero_is_an_interior_mode(scatter):
     density = scatter(sds=(1.0, 0.0), rho=0.0, count=40, seed=3, priors={"sd:t1|p": Exponential(20.0)})
     mode = find_mode(density)

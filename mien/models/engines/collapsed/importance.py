@@ -191,7 +191,7 @@ def _run_rounds(
     density: Density, frame: Frame, first: Proposal, *, mode: Mode, points: int, rngs: list
 ) -> _Rounds:
     runs, dim = len(rngs), len(frame.order)
-    size = max(points // (ROUNDS * runs), 1)
+    size = -(-points // (ROUNDS * runs))  # rounded up
     x = np.empty((runs, ROUNDS * size, dim))
     log_p = np.empty((runs, ROUNDS * size))
     log_q = np.empty((ROUNDS, runs, ROUNDS * size))
@@ -269,6 +269,8 @@ def _with_sigmas(frame, first: Proposal, before, mean, covariance) -> Proposal:
 def _moment_weights(log_weight: np.ndarray) -> np.ndarray:
     """(run, point), summing to 1: smoothed, and tempered until they are worth enough points."""
     smoothed, _ = pareto_smooth(log_weight)
+    nothing = np.isneginf(smoothed).all(axis=1)  # the end of the rounds sees whether it stays so
+    smoothed[nothing] = 0.0
     weight = np.exp(smoothed)
     weight /= weight.sum(axis=1, keepdims=True)
     enough = min(ENOUGH_FOR_MOMENTS, 0.5 * weight.shape[1])

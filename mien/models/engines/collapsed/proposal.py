@@ -193,8 +193,8 @@ def split_start(density: Density, frame: Frame, mode: Mode) -> Proposal:
     away = np.array([1.0, 2.0, 3.0, -1.0, -2.0, -3.0])
     places = centre + (away[:, None, None] * root.T).reshape(-1, dim)  # (6·dim, dim)
     drop = mode.value - density.values(places[:, frame.back]).reshape(6, dim)
-    with np.errstate(invalid="ignore"):
-        spread = np.abs(away)[:, None] / np.sqrt(2.0 * np.maximum(np.nan_to_num(drop, nan=np.inf), 1e-12))
+    drop = np.where(np.isnan(drop), np.inf, drop)
+    spread = np.abs(away)[:, None] / np.sqrt(2.0 * np.maximum(drop, 1e-12))
     upper, lower = (np.clip(side.max(axis=0), *SPLIT) for side in (spread[:3], spread[3:]))
     ratio = np.abs(centre) / np.sqrt(np.diag(covariance))
     return _proposal(
