@@ -17,6 +17,7 @@ from typing import NamedTuple, cast
 import numpy as np
 import pandas as pd
 
+from mien.models.levels import codes_of, labels_in_use
 from mien.study.errors import SpecError
 from mien.study.formula import TRANSFORMS
 from mien.study.trials import MEDIA, VALENCES
@@ -44,11 +45,11 @@ def is_category(column: pd.Series) -> bool:
 
 def levels_of(column: pd.Series, name: str) -> list[str]:
     """The levels in use, in the order that the coding follows."""
-    present = [str(level) for level in pd.unique(column.dropna())]
+    present = labels_in_use(column)
     if name in KNOWN_ORDER and set(present) <= set(KNOWN_ORDER[name]):
         return [level for level in KNOWN_ORDER[name] if level in present]
     if isinstance(column.dtype, pd.CategoricalDtype):
-        return [str(level) for level in column.cat.categories if str(level) in present]
+        return present
     return sorted(present)
 
 
@@ -86,7 +87,9 @@ def code_columns(data: pd.DataFrame, names: Sequence[str]) -> dict[str, Coded]:
         if not is_category(column):
             continue
         levels = levels_of(column, name)
-        place = pd.Categorical(column.astype("str"), categories=levels).codes
+        codes, labels = codes_of(column)
+        number = {level: place for place, level in enumerate(levels)}
+        place = np.array([number.get(label, -1) for label in labels])[codes]
         columns = _contrast_columns(name, levels)
         coded[name] = Coded({new: values[place] for new, values in columns.items()}, tuple(levels))
     return coded

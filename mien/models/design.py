@@ -1,7 +1,8 @@
 """Design matrices: from a checked formula and coded columns to X, and Z and codes of every group term.
 
-formulae evaluates the coefficients' side of the formula and the effects' side of every `(effects | group)`, with
-nothing in reach but its own transforms and log, exp, sqrt; groups are plain columns and are coded here. Names are
+Columns and their products are multiplied here (`plain_terms`). Where there are transforms, formulae evaluates the
+coefficients' side of the formula and the effects' side of every `(effects | group)`, with nothing in reach but its own
+transforms and log, exp, sqrt. Groups are plain columns and are coded here. Names are
 those of the posterior: `valence:medium`, `condition[a]`, `valence|participant`.
 """
 
@@ -12,10 +13,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from formulae import design_matrices
 
 from mien.models.coding import Coded, code_columns, with_coded_columns
 from mien.models.levels import level_codes
+from mien.models.plain_terms import plain_terms
 from mien.study.errors import SpecError
 from mien.study.formula import Formula, GroupTerm
 
@@ -72,11 +73,29 @@ class Design(NamedTuple):
 
 
 class _Plain(NamedTuple):
-    """The formula and data as formulae gets them: numbers only, identifiers only."""
+    """The columns that the formula's effects use, as numbers.
 
-    frame: pd.DataFrame
+    rows : how many; columns : identifier → number for each row.
+    coded : category → its coding; safe : name in the posterior → identifier that formulae can read, where coded.
+    """
+
+    rows: int
+    columns: Mapping[str, np.ndarray]
     coded: Mapping[str, Coded]
     safe: Mapping[str, str]
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """Numbers only, identifiers only."""
+        return pd.DataFrame(self.columns, index=range(self.rows))
+
+    @property
+    def meanings(self) -> dict[str, tuple[str, ...]]:
+        """Name in the formula → the identifiers of its columns."""
+        numbers = {name: (name,) for name in self.columns if name not in self.safe.values()}
+        return numbers | {
+            name: tuple(self.safe[column] for column in coded.columns) for name, coded in self.coded.items()
+        }
 
     def text(self, text: str) -> str:
         return with_coded_columns(text, self.coded, self.safe)
@@ -95,7 +114,7 @@ class _Plain(NamedTuple):
 
 
 def _plain(data: pd.DataFrame, formula: Formula) -> _Plain:
-    names = _effect_columns(formula)
+    names = effect_columns(formula)
     coded = code_columns(data, names)
     safe, columns = {}, {}
     for name in names:
@@ -107,10 +126,10 @@ def _plain(data: pd.DataFrame, formula: Formula) -> _Plain:
             if safe[new] in columns or (safe[new] != name and safe[new] in data.columns):
                 raise SpecError(f"data: expected no column {safe[new]!r} beside {name!r}: rename it.")
             columns[safe[new]] = values
-    return _Plain(pd.DataFrame(columns, index=range(len(data))), coded, safe)
+    return _Plain(len(data), columns, coded, safe)
 
 
-def _effect_columns(formula: Formula) -> list[str]:
+def effect_columns(formula: Formula) -> list[str]:
     """Columns that the formula uses as numbers or categories, groups left out."""
     text = " ".join([formula.common, *(term.effects for term in formula.groups)])
     words = set(re.findall(r"[^\W\d]\w*", text))
@@ -119,22 +138,8 @@ def _effect_columns(formula: Formula) -> list[str]:
 
 def _matrix(text: str, plain: _Plain) -> tuple[list[str], np.ndarray]:
     """Labels and columns of one side, in the posterior's names."""
-    rows, frame = len(plain.frame), plain.frame
-    if text.strip() == "1":
-        return ["Intercept"], np.ones((rows, 1))
-    if text.strip() == "0":
-        return [], np.zeros((rows, 0))
-    with warnings.catch_warnings(), np.errstate(all="ignore"):  # what is not finite is refused below
-        warnings.filterwarnings("ignore", category=pd.errors.Pandas4Warning)
-        warnings.filterwarnings("ignore", category=RuntimeWarning)
-        try:
-            common: Any = design_matrices(plain.text(text), frame, extra_namespace=dict(FUNCTIONS)).common
-        except Exception as problem:  # formulae raises what it likes
-            raise SpecError(
-                f"formula part {text!r}: expected terms that formulae can evaluate, found: {problem}."
-            ) from None
-    labels = [plain.name(label) for term in common.terms.values() for label in term.labels]
-    matrix = np.asarray(common.design_matrix, dtype=np.float64)
+    terms = plain_terms(text, plain.meanings)
+    labels, matrix = _evaluated(text, plain) if terms is None else _multiplied(terms, plain)
     if not np.isfinite(matrix).all():
         column = int(np.flatnonzero(~np.isfinite(matrix).all(axis=0))[0])
         raise SpecError(
@@ -144,7 +149,35 @@ def _matrix(text: str, plain: _Plain) -> tuple[list[str], np.ndarray]:
     return labels, matrix
 
 
-def _expanded(term: GroupTerm) -> list[GroupTerm]:
+def _multiplied(terms: Sequence[tuple[str, ...]], plain: _Plain) -> tuple[list[str], np.ndarray]:
+    """Products of columns; () is the intercept."""
+    matrix = np.ones((plain.rows, len(terms)))
+    for place, term in enumerate(terms):
+        for identifier in term:
+            matrix[:, place] *= plain.columns[identifier]
+    return [":".join(map(plain.name, term)) or "Intercept" for term in terms], matrix
+
+
+def _evaluated(text: str, plain: _Plain) -> tuple[list[str], np.ndarray]:
+    """What formulae makes of the text."""
+    from formulae import design_matrices
+
+    with warnings.catch_warnings(), np.errstate(all="ignore"):  # what is not finite is refused by the caller
+        warnings.filterwarnings("ignore", category=pd.errors.Pandas4Warning)
+        warnings.filterwarnings("ignore", category=RuntimeWarning)
+        try:
+            common: Any = design_matrices(
+                plain.text(text), plain.frame, extra_namespace=dict(FUNCTIONS)
+            ).common
+        except Exception as problem:  # formulae raises what it likes
+            raise SpecError(
+                f"formula part {text!r}: expected terms that formulae can evaluate, found: {problem}."
+            ) from None
+    labels = [plain.name(label) for term in common.terms.values() for label in term.labels]
+    return labels, np.asarray(common.design_matrix, dtype=np.float64)
+
+
+def expanded(term: GroupTerm) -> list[GroupTerm]:
     """`a/b` = `a` and `a:b`."""
     if "/" not in term.group:
         return [term._replace(group=term.group.replace(" ", ""))]
@@ -188,7 +221,7 @@ def build_design(formula: Formula, data: pd.DataFrame) -> Design:
     blocks = [
         block
         for term in formula.groups
-        for single in _expanded(term)
+        for single in expanded(term)
         for block in _blocks(single, data, plain)
     ]
     names = [f"{term}|{block.factor}" for block in blocks for term in block.terms]
@@ -221,7 +254,7 @@ def bambi_parts(formula: Formula, data: pd.DataFrame) -> tuple[str, pd.DataFrame
     plain = _plain(data, formula)
     terms: Sequence[str] = [plain.text(formula.common)]
     for term in formula.groups:
-        for single in _expanded(term):
+        for single in expanded(term):
             terms = [*terms, *_bambi_group(single, plain)]
     frame = plain.frame.copy()
     for term in formula.groups:

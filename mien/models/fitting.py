@@ -9,7 +9,7 @@ verdict       `diagnostics.gate`
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -292,10 +292,7 @@ def data_sha256(data: pd.DataFrame, participants: pd.DataFrame | None = None) ->
             elif pd.api.types.is_numeric_dtype(column) or column.dtype == bool:
                 digest.update(_numbers(column))
             else:
-                words = [
-                    "\x00" if missing else str(word) for word, missing in zip(*_words(column), strict=True)
-                ]
-                digest.update("\x1f".join(words).encode())
+                digest.update("\x1f".join(_words(column)).encode())
     return digest.hexdigest()
 
 
@@ -308,5 +305,8 @@ def _numbers(column: pd.Series) -> np.ndarray:
     return column.astype("Float64").to_numpy(dtype=np.float64, na_value=np.nan)
 
 
-def _words(column: pd.Series) -> tuple[list[object], list[bool]]:
-    return column.tolist(), column.isna().tolist()
+def _words(column: pd.Series) -> Iterable[str]:
+    """A column as text, with a character of its own for what is missing."""
+    if isinstance(column.dtype, pd.StringDtype):
+        return column.to_numpy(dtype=object, na_value="\x00")
+    return ["\x00" if missing else str(word) for word, missing in zip(column, column.isna(), strict=True)]

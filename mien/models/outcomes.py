@@ -203,7 +203,9 @@ def _joined_labels(frame: pd.DataFrame, keys: Sequence[str], rows: np.ndarray) -
     for name in keys:
         codes, labels = codes_of(cast(pd.Series, frame[name]))
         texts = [*labels, "nan"]  # -1, the code of what is missing, is the last
-        parts.append([texts[code] for code in codes[rows].tolist()])
+        mine = codes[rows]
+        alike = (mine == mine[0]).all()
+        parts.append([texts[mine[0]]] * len(mine) if alike else [texts[code] for code in mine.tolist()])
     return tuple(map("/".join, zip(*parts, strict=True)))
 
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import xarray as xr
+from xarray.indexes import PandasIndex
 
 from mien.models.engines.problem import Draws, Outcome, Problem
 from mien.models.outcomes import OutcomeRows
@@ -43,21 +44,22 @@ def posterior_tree(
         labels["observation"] = np.array(rows.observations)
         labels["coefficient"] = np.array(problem.outcomes[0].design.coefficients)
         groups |= _data_groups(problem, rows, scales, named)
-    return xr.DataTree.from_dict(_datasets(groups, labels))
+    tree = xr.DataTree()
+    tree.children = _groups(groups, labels)
+    return tree
 
 
-def _datasets(groups: Mapping[str, Variables], labels: Mapping[str, object]) -> dict[str, xr.Dataset]:
-    """Datasets whose coordinates are the labels of their dims; each dim's index is made once."""
-    indexed = {dim: xr.Coordinates({dim: values}) for dim, values in labels.items()}
+def _groups(groups: Mapping[str, Variables], labels: Mapping[str, np.ndarray]) -> dict[str, xr.DataTree]:
+    """Groups whose coordinates are the labels of their dims; each dim's index is made once."""
+    indexes = {dim: PandasIndex(values, dim) for dim, values in labels.items()}
     found = {}
     for name, variables in groups.items():
         dims = dict.fromkeys(dim for own, _ in variables.values() for dim in own)
         mine = [dim for dim in labels if dim in dims]
         coords = xr.Coordinates(
-            {dim: indexed[dim][dim].variable for dim in mine},
-            {dim: indexed[dim].xindexes[dim] for dim in mine},
+            {dim: indexes[dim].create_variables()[dim] for dim in mine}, {dim: indexes[dim] for dim in mine}
         )
-        found[name] = xr.Dataset(variables, coords=coords)
+        found[name] = xr.DataTree(xr.Dataset(variables, coords=coords))
     return found
 
 
@@ -72,11 +74,11 @@ def _stack(
 
 def _posterior(
     problem: Problem, sampled: Sequence[Draws], named: bool
-) -> tuple[Variables, dict[str, object]]:
+) -> tuple[Variables, dict[str, np.ndarray]]:
     """Variables of the posterior, and the labels of their dims."""
     blocks, residual = problem.outcomes[0].design.blocks, problem.outcomes[0].residual
     first, variables = sampled[0], {}
-    labels: dict[str, object] = {block.factor: np.array(block.levels) for block in blocks}
+    labels: dict[str, np.ndarray] = {block.factor: np.array(block.levels) for block in blocks}
 
     def store(name: str, arrays: list[np.ndarray], *dims: str) -> None:
         variables[name] = _stack(arrays, dims, named)

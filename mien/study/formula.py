@@ -8,7 +8,9 @@ no indexing (the grammar is in `formula_grammar`). Formulas of plans, grids and 
 group term remembers it. `(a + b | g)` is correlated, the lme4 convention.
 """
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -70,11 +72,16 @@ def parse_formula(text: str, columns: Iterable[str] | None = None) -> Formula:
     SpecError
         Naming the character, or the column that is not there.
     """
+    formula = _parsed(text) if isinstance(text, str) else _parsed.__wrapped__(text)
+    if columns is not None:
+        _check_columns(formula.columns, [str(name) for name in columns], text)
+    return formula
+
+
+@lru_cache(maxsize=256)
+def _parsed(text: str) -> Formula:
     reader = Reader(text)
     response, items = read_formula(reader)
-    named = tuple(reader.columns)
-    if columns is not None:
-        _check_columns(named, [str(name) for name in columns], text)
     formula = Formula(
         text=join(reader.tokens[:-1]),
         formulae=(f"{response} ~ " if response else "") + _for_formulae(items),
@@ -83,10 +90,25 @@ def parse_formula(text: str, columns: Iterable[str] | None = None) -> Formula:
         groups=tuple(
             GroupTerm(_written(item.effects), join(item.group), item.bar == "|") for item in items if item.bar
         ),
-        columns=named,
+        columns=tuple(reader.columns),
     )
-    _check_with_formulae(formula)
+    if not all(map(_is_plain, items)):
+        _check_with_formulae(formula)
     return formula
+
+
+_PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_]*|[01*:]")
+
+
+def _is_plain(item: Item) -> bool:
+    """Columns and their products only, each column once: formulae cannot read them in another way."""
+    if item.bar:
+        something = any(effect.constant != "0" for effect in item.effects)
+        group = all(token.text == "/" or _PLAIN.fullmatch(token.text) for token in item.group)
+        return something and group and all(_is_plain(effect) for effect in item.effects)
+    names = [token.text for token in item.tokens if token.kind == "name"]
+    known = all(_PLAIN.fullmatch(token.text) for token in item.tokens)
+    return known and item.sign == "+" and len(set(names)) == len(names)
 
 
 def _check_columns(named: Sequence[str], known: Sequence[str], text: str) -> None:

@@ -150,6 +150,8 @@ def mean_over_bins(trials: pd.DataFrame) -> pd.DataFrame:
     series = row_codes(trials, SERIES_KEY)
     first = np.flatnonzero(np.diff(np.maximum.accumulate(series), prepend=-1))
     count = len(first)
+    if count == len(trials):
+        return _alone(trials)
     kept = (trials["excluded"] == "").to_numpy()
     any_kept = np.bincount(series, weights=kept, minlength=count) > 0
     use = kept | ~any_kept[series]
@@ -188,6 +190,22 @@ def mean_over_bins(trials: pd.DataFrame) -> pd.DataFrame:
     )
     result["bin"] = np.int16(0)
     return result.reset_index(drop=True)
+
+
+def _alone(trials: pd.DataFrame) -> pd.DataFrame:
+    """The means of single bins: themselves where frames were tracked."""
+    tracked = trials["n_frames"].to_numpy(dtype=np.float64) * trials["valid"].to_numpy(dtype=np.float64) > 0
+    changed: dict[str, object] = {"bin": np.int16(0)}
+    for name in ("activation", "raw", "baseline"):
+        values = trials[name].to_numpy(dtype=np.float64)
+        changed[name] = np.where(tracked & np.isfinite(values), values, np.nan).astype(np.float32)
+    for name in ("time", "peak"):
+        values = trials[name].to_numpy(dtype=np.float64)
+        changed[name] = np.where(np.isfinite(values), values, np.nan).astype(np.float32)
+    frames = trials["n_frames"].to_numpy()
+    changed["n_frames"] = frames.astype(np.int32)
+    changed["valid"] = np.where(frames > 0, trials["valid"].to_numpy(), 0.0).astype(np.float32)
+    return trials.assign(**changed).reset_index(drop=True)
 
 
 def contrast(trials: pd.DataFrame, weights: Mapping[str, Mapping[str, float]]) -> pd.DataFrame:
