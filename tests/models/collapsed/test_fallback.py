@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from mien.models.engines.collapsed import importance
+from mien.models.engines.collapsed import fallback, importance
 from mien.models.engines.collapsed.fallback import Sampled, sample_by_nuts
 from mien.models.engines.collapsed.importance import importance_sample, quantities, sample_theta
 from mien.models.engines.collapsed.mode import find_mode
@@ -37,6 +37,12 @@ def agree(density, sampled, weighted):
     return wrong
 
 
+@pytest.fixture(autouse=True)
+def short_adaptation(monkeypatch):
+    """Three dimensions in whitened coordinates need little, and the gradients here are slow."""
+    monkeypatch.setattr(fallback, "TUNE", 200)
+
+
 @pytest.fixture(scope="module")
 def near_zero(scatter):
     """An sd near 0 with a clear sign of its correlation: chains cross 0, and only the right fold keeps the sign."""
@@ -47,13 +53,13 @@ def near_zero(scatter):
 @pytest.fixture(scope="module")
 def chains(near_zero):
     density, _ = near_zero
-    return sample_by_nuts(density, find_mode(density), draws=1000, chains=4, seed=np.random.SeedSequence(6))
+    return sample_by_nuts(density, find_mode(density), draws=600, chains=4, seed=np.random.SeedSequence(6))
 
 
 def test_nuts_agrees_with_importance_sampling(near_zero, chains):
     density, weighted = near_zero
     assert chains.passed, chains.reason
-    assert chains.theta.shape == (4, 1000, 3)
+    assert chains.theta.shape == (4, 600, 3)
     assert (chains.theta[..., :2] >= 0).all()
     assert agree(density, chains, weighted) == []
     np.testing.assert_allclose(
@@ -72,7 +78,7 @@ def test_saboteur_sds_are_made_positive_without_their_correlations(near_zero):
         gradient = staticmethod(density.gradient)
 
     Wrong.parameters = dataclasses.replace(parameters, flips=flips)
-    found = sample_by_nuts(Wrong, find_mode(density), draws=1000, chains=4, seed=np.random.SeedSequence(6))
+    found = sample_by_nuts(Wrong, find_mode(density), draws=400, chains=2, seed=np.random.SeedSequence(6))
     assert agree(density, found, weighted) == ["corr:p[t1,t0]"]
 
 
@@ -87,16 +93,16 @@ def test_points_that_are_not_finite_are_turned_away(near_zero):
                 return -np.inf, np.full(3, np.nan)
             return density.gradient(theta)
 
-    found = sample_by_nuts(Holed(), find_mode(density), draws=400, chains=2, seed=np.random.SeedSequence(6))
+    found = sample_by_nuts(Holed(), find_mode(density), draws=150, chains=2, seed=np.random.SeedSequence(6))
     assert found.theta[..., 2].max() <= 2.5
 
 
 def test_the_last_resort_comes_after_more_points(near_zero, monkeypatch):
     density, _ = near_zero
     monkeypatch.setattr(importance, "KHAT", -5.0)
-    found = sample_theta(density, points=400, runs=2, draws=600, seed=np.random.SeedSequence(1))
+    found = sample_theta(density, points=400, runs=2, draws=150, seed=np.random.SeedSequence(1))
     assert isinstance(found, Sampled)
-    assert found.theta.shape == (2, 600, 3)
+    assert found.theta.shape == (2, 150, 3)
     assert [note.split(":")[0] for note in found.notes if " points: " in note] == [
         "400 points",
         "1600 points",
