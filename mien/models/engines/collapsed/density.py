@@ -16,6 +16,7 @@ import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -248,7 +249,7 @@ class Density:
     def _fill(self, gram: np.ndarray) -> None:
         """Sums of every cell, gram (component, cell, entry + 1, entry + 1), to their places."""
         places, plan = self.places, self.places.structure.plan
-        components, cells = gram.shape[:2]
+        components = len(gram)
         strata, variables = len(self.residuals.rows), int(plan.start[-1])
         one, other = places.pairs[:, 0], places.pairs[:, 1]
         entries = gram[:, :, one, other].transpose(0, 2, 1)  # (component, pair, cell)
@@ -339,7 +340,7 @@ class Density:
             part(0, points)
             return
         edges = np.linspace(0, points, pieces + 1).astype(int)
-        waiting = [_pool().submit(part, low, high) for low, high in zip(edges[1:-1], edges[2:], strict=True)]
+        waiting = [_pool().submit(part, low, high) for low, high in pairwise(edges[1:])]
         part(int(edges[0]), int(edges[1]))
         for job in waiting:
             job.result()
@@ -374,47 +375,51 @@ class Density:
             slope = self.parameters.pull_back(theta, by_sd, by_partial, by_sigma, by_rho)
         return float(value), slope
 
-    def draw(self, natural: Natural, copies: np.ndarray, rng: np.random.Generator | None) -> Effects:
-        """copies[point] draws for each point in turn; without `rng` the conditional mean."""
-        plan = self.places.structure.plan
+    def draw(
+        self, natural: Natural, copies: np.ndarray, rng: np.random.Generator | None, *,
+        destination: np.ndarray | None = None, dtype: type = np.float32,
+    ) -> Effects:  # fmt: skip
+        """Draw coefficients and effects.
+
+        Parameters
+        ----------
+        natural : points. copies : (point,) how many draws of each; they come point by point.
+        rng : None gives the conditional means. Chunks have streams of their own: the same draws on any number of cores.
+        destination : (draw,) the row of the result that each draw goes to.
+        dtype : of the effects.
+        """
+        plan, prior = self.places.structure.plan, self.coefficients
         variables, total = int(plan.start[-1]), int(copies.sum())
-        a, coefficients, _ = self._inputs(natural)
-        normals = np.zeros((total, variables)) if rng is None else np.empty((total, variables))
-        out = np.empty((total, variables))
+        effects = variables - len(prior.mean)
+        order = self.places.structure.position[:effects]
+        destination = np.arange(total) if destination is None else destination
+        a, precision, _ = self._inputs(natural)
+        result = Effects(np.empty((total, len(prior.free))), np.empty((total, effects), dtype=dtype))
         ends = np.concatenate([[0], np.cumsum(copies)]).astype(np.int64)
-        children = [] if rng is None else rng.spawn(-(-len(copies) // CHUNK))
+        pieces = -(-len(copies) // CHUNK)
+        streams = [None] * pieces if rng is None else rng.spawn(pieces)
 
-        def part(low: int, high: int) -> None:
-            begin, end = ends[low], ends[high]
-            kernels.draw(
-                plan, self.numbers, a[low:high], natural.sd[low:high], coefficients[low:high], copies[low:high],
-                normals[begin:end], out[begin:end],
-            )  # fmt: skip
-
-        def chunk(
-            place: int,
-        ) -> None:  # a stream of its own for each chunk: the same draws on any number of cores
+        def chunk(place: int) -> None:
             low, high = place * CHUNK, min((place + 1) * CHUNK, len(copies))
-            if children:
-                children[place].standard_normal(out=normals[ends[low] : ends[high]])
-            part(low, high)
+            rows = destination[ends[low] : ends[high]]
+            stream = streams[place]
+            shape = (len(rows), variables)
+            normals = np.zeros(shape) if stream is None else stream.standard_normal(shape)
+            kernels.draw(
+                plan, self.numbers, a[low:high], natural.sd[low:high], precision[low:high], copies[low:high],
+                normals, normals,
+            )  # fmt: skip
+            result.effects[rows] = normals[:, order]
+            coefficients = np.tile(prior.held, (len(rows), 1))
+            coefficients[:, prior.free] = (normals[:, effects:] + self.origin) @ prior.back.T + prior.shift
+            result.coefficients[rows] = coefficients
 
-        count = -(-len(copies) // CHUNK)
-        if self.threads == 1 or count == 1:
-            for place in range(count):
+        if self.threads == 1 or pieces == 1:
+            for place in range(pieces):
                 chunk(place)
         else:
-            list(_pool().map(chunk, range(count)))
-        return self._named(out)
-
-    def _named(self, out: np.ndarray) -> Effects:
-        prior, position = self.coefficients, self.places.structure.position
-        effects = out.shape[1] - len(prior.mean)
-        coefficients = np.empty((len(out), len(prior.free)))
-        coefficients[:] = prior.held
-        gamma = out[:, effects:] + self.origin
-        coefficients[:, prior.free] = gamma @ prior.back.T + prior.shift
-        return Effects(coefficients, out[:, position[:effects]])
+            list(_pool().map(chunk, range(pieces)))
+        return result
 
 
 def _least_squares(gram: np.ndarray, score: np.ndarray) -> np.ndarray:
@@ -446,10 +451,8 @@ def make_density(
     places = places or make_places(blocks, free, moments)
     _, used, response = _coefficient_prior(design_names, priors, moments)
     rows = moments.gram[0].sum(axis=0) + moments.gram[1::3].sum(axis=(0, 1))
-    weight = max(rows[0, 0], 1e-300)  # Σ of precisions: spread is the sd of a row of precision 1
     origin = _least_squares(used @ rows @ used.T, used @ rows @ response)
     left = response - origin @ used
-    del weight
     spread = float(np.sqrt(max(left @ rows @ left, 0.0) / max(moments.rows.sum(), 1.0)))
     sigma = [priors.get(f"sigma:{name}", priors["sigma"]).prior for name in strata]
     base = float(np.mean([kind.value if isinstance(kind, Fixed) else spread for kind in sigma])) or 1.0
