@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from mien.models.fitting import fit
     from mien.models.group_draws import group_effects
     from mien.models.spec import ModelSpec
+    from mien.models.statistics import load_statistics, sufficient_statistics
     from mien.models.storage import load, save
     from mien.study.errors import MienError
     from mien.study.folder import Study
@@ -33,15 +34,17 @@ _HOMES = {
     "fit": "mien.models",
     "group_effects": "mien.models",
     "load": "mien.models",
+    "load_statistics": "mien.models",
     "prepare": "mien.workflow.preparing",
     "read_recording": "mien.capture.formats",
     "save": "mien.models",
+    "sufficient_statistics": "mien.models",
 }
 _FOLDERS = ("models", "priors")
 
 __all__ = [
     "MienError", "ModelSpec", "Recipe", "Study", "contrast", "effects", "fit", "group_effects",
-    "load", "models", "prepare", "priors", "read_recording", "save",
+    "load", "load_statistics", "models", "prepare", "priors", "read_recording", "save", "sufficient_statistics",
 ]  # fmt: skip
 
 

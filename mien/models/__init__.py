@@ -9,6 +9,8 @@ Import rule: this folder imports `mien.priors` and `mien.study` only; PyMC, nutp
     diagnostics                 the gate
     effect_tables, group_draws  what to read from a fit
     storage                     on disk and back
+    statistics, table_parts,
+    row_survey, row_sums        sums over the rows of tables that are larger than memory
 
 Names are loaded when they are first used; `mien.models.fit` alone imports PyMC.
 """
@@ -23,10 +25,12 @@ if TYPE_CHECKING:
     from mien.models.fitting import fit
     from mien.models.group_draws import group_effects
     from mien.models.spec import FAMILIES, ModelSpec
+    from mien.models.statistics import load_statistics, sufficient_statistics
     from mien.models.storage import fingerprint, load, save
 
 __all__ = [
-    "FAMILIES", "ModelSpec", "effects", "fingerprint", "fit", "group_effects", "load", "save", "to_bambi", "valence",
+    "FAMILIES", "ModelSpec", "effects", "fingerprint", "fit", "group_effects", "load", "load_statistics", "save",
+    "sufficient_statistics", "to_bambi", "valence",
 ]  # fmt: skip
 
 _HOMES = {
@@ -37,7 +41,9 @@ _HOMES = {
     "fit": "fitting",
     "group_effects": "group_draws",
     "load": "storage",
+    "load_statistics": "statistics",
     "save": "storage",
+    "sufficient_statistics": "statistics",
     "to_bambi": "engines.bambi_model",
     "valence": "families.valence",
 }
