@@ -21,7 +21,7 @@ import numpy as np
 
 from mien.models.engines.collapsed.correlation import cholesky_of
 from mien.models.engines.collapsed.fallback import Sampled, sample_by_nuts
-from mien.models.engines.collapsed.mode import Density, Mode, find_mode
+from mien.models.engines.collapsed.mode import Density, find_mode
 from mien.models.engines.collapsed.parameters import Parameters
 from mien.models.engines.collapsed.pareto import pareto_smooth
 from mien.models.engines.collapsed.proposal import (
@@ -101,10 +101,8 @@ def importance_sample(
         return _single(density, outcome)
     frame = make_frame(density.parameters)
     mode = find_mode(density, outcome=outcome, start=start)
-    first = split_start(density, frame, mode)
-    return _attempt(
-        density, frame, first, mode=mode, points=points, rngs=_generators(seed, runs), outcome=outcome
-    )
+    given = (split_start(density, frame, mode),)
+    return _attempt(density, frame, given, points=points, rngs=_generators(seed, runs), outcome=outcome)
 
 
 def sample_theta(
@@ -122,8 +120,8 @@ def sample_theta(
     Parameters
     ----------
     density : of one outcome; `outcome` is its name, for messages.
-    points : of the first attempt, shared by `runs`; the second has `MORE` times as many and starts from the weighted
-        moments of the first.
+    points : of the first attempt, shared by `runs`; the second has `MORE` times as many, and its second round is from
+        the weighted moments of the first attempt.
     draws : a chain, where it comes to NUTS, with as many chains as runs.
     start : (dim,) where the search for the mode begins.
 
@@ -137,16 +135,15 @@ def sample_theta(
     frame = make_frame(density.parameters)
     mode = find_mode(density, outcome=outcome, start=start)
     seeds = seed.spawn(3)
-    first = split_start(density, frame, mode)
-    settings = {"outcome": outcome, "mode": mode}
-    found = _attempt(density, frame, first, points=points, rngs=_generators(seeds[0], runs), **settings)
+    split = split_start(density, frame, mode)
+    rngs = _generators(seeds[0], runs)
+    found = _attempt(density, frame, (split,), points=points, rngs=rngs, outcome=outcome)
     if found.passed:
         return found
     notes = (*found.notes, f"{points} points: {found.reason}")
-    better = _next_proposal(frame, mode, first, *_pooled(frame, found))
-    found = _attempt(
-        density, frame, better, points=MORE * points, rngs=_generators(seeds[1], runs), **settings
-    )
+    better = _next_proposal(frame, split, *_pooled(frame, found))
+    rngs = _generators(seeds[1], runs)
+    found = _attempt(density, frame, (split, better), points=MORE * points, rngs=rngs, outcome=outcome)
     if found.passed:
         return found._replace(notes=(*notes, *found.notes))
     notes = (*notes, *found.notes, f"{MORE * points} points: {found.reason}")
@@ -176,9 +173,9 @@ def _single(density: Density, outcome: str) -> Weighted:
 
 
 def _attempt(
-    density: Density, frame: Frame, first: Proposal, *, mode: Mode, points: int, rngs: list, outcome: str
+    density: Density, frame: Frame, given: tuple[Proposal, ...], *, points: int, rngs: list, outcome: str
 ) -> Weighted:
-    rounds = _run_rounds(density, frame, first, mode=mode, points=points, rngs=rngs)
+    rounds = _run_rounds(density, frame, given, points=points, rngs=rngs)
     if not np.isfinite(rounds.log_p).any(axis=1).all():
         raise FitError(
             f"outcome {outcome!r}: expected finite log densities around the mode, found none among "
@@ -188,8 +185,9 @@ def _attempt(
 
 
 def _run_rounds(
-    density: Density, frame: Frame, first: Proposal, *, mode: Mode, points: int, rngs: list
+    density: Density, frame: Frame, given: tuple[Proposal, ...], *, points: int, rngs: list
 ) -> _Rounds:
+    """The first rounds from the `given` proposals, the split-t before all, the others from the run's own points."""
     runs, dim = len(rngs), len(frame.order)
     size = -(-points // (ROUNDS * runs))  # rounded up
     x = np.empty((runs, ROUNDS * size, dim))
@@ -198,11 +196,12 @@ def _run_rounds(
     proposals: list[Proposal] = []
     for number in range(ROUNDS):
         so_far, new = slice(0, (number + 1) * size), slice(number * size, (number + 1) * size)
-        proposal = first
-        if number:
+        if number < len(given):
+            proposal = given[number]
+        else:
             done = slice(0, number * size)
             mixture = np.logaddexp.reduce(log_q[:number, :, done], axis=0) - np.log(number)
-            proposal = _next_proposal(frame, mode, first, x[:, done], log_p[:, done] - mixture)
+            proposal = _next_proposal(frame, given[0], x[:, done], log_p[:, done] - mixture)
         x[:, new] = draw(proposal, frame, size, rngs)
         log_p[:, new] = _values(density, frame, x[:, new])
         for earlier, other in enumerate(proposals):
@@ -223,29 +222,35 @@ def _values(density: Density, frame: Frame, x: np.ndarray) -> np.ndarray:
     return np.where(outside | np.isnan(values), -np.inf, values)
 
 
-def _next_proposal(
-    frame: Frame, mode: Mode, first: Proposal, x: np.ndarray, log_weight: np.ndarray
-) -> Proposal:
+def _next_proposal(frame: Frame, start: Proposal, x: np.ndarray, log_weight: np.ndarray) -> Proposal:
     """From the weighted moments of every run's points (run, point, dim)."""
     weight = _moment_weights(log_weight)
     cut = frame.t_dim
     x = x[..., :cut]
-    before = mode.covariance[np.ix_(frame.order, frame.order)]
+    before = _spread(start)
     mean = np.einsum("rn,rnd->rd", weight, x)
     away = x - mean[:, None]
     covariance = (away * weight[..., None]).transpose(0, 2, 1) @ away
-    # few points tell little of many directions: the curvature at the mode counts as `cut` points
+    # few points tell little of many directions: the spread around the mode counts as `cut` points
     worth = 1.0 / (weight**2).sum(axis=1)[:, None, None]
     covariance = (worth * covariance + cut * before[:cut, :cut]) / (worth + cut)
     if cut == len(frame.order):
         return from_moments(frame, mean, covariance)
-    return _with_sigmas(frame, first, before, mean, covariance)
+    return _with_sigmas(frame, start, before, mean, covariance)
 
 
-def _with_sigmas(frame, first: Proposal, before, mean, covariance) -> Proposal:
+def _spread(start: Proposal) -> np.ndarray:
+    """Covariance (dim, dim) of the first round's proposal, as if it were Gaussian."""
+    assert start.upper is not None
+    assert start.lower is not None
+    root = start.root[0, 0]
+    return (root * (start.upper * start.lower)) @ root.T
+
+
+def _with_sigmas(frame: Frame, start: Proposal, before, mean, covariance) -> Proposal:
     """Add log sigmas: Gaussian given the rest, regression and spread from the curvature at the mode."""
     cut = frame.t_dim
-    centre = first.mean[0, 0]
+    centre = start.mean[0, 0]
     regression = (
         np.linalg.solve(before[:cut, :cut], before[:cut, cut:]).T if cut else np.zeros((len(before), 0))
     )
@@ -259,10 +264,10 @@ def _with_sigmas(frame, first: Proposal, before, mean, covariance) -> Proposal:
         ],
         axis=1,
     )
-    assert first.upper is not None
-    assert first.lower is not None
+    assert start.upper is not None
+    assert start.lower is not None
     gaussian = np.arange(len(frame.order)) >= cut
-    sides = np.where(gaussian, first.upper, 1.0), np.where(gaussian, first.lower, 1.0)
+    sides = np.where(gaussian, start.upper, 1.0), np.where(gaussian, start.lower, 1.0)
     return from_moments(frame, mean, whole, sides)
 
 

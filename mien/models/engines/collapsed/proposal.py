@@ -1,7 +1,8 @@
 """Proposals for theta: mixtures of t densities, folded over the signs of the sds, for several runs at once.
 
     first round     split-t around the mode: along each whitened axis a spread for either side, from how far the
-                    density has dropped 1, 2 and 3 standard deviations out
+                    density has dropped 1, 2 and 3 standard deviations out. Every axis has a t of its own: the tails of
+                    one t in five dimensions are too thin for an exponential tail of a correlation or an sd
     later rounds    .85 t₅(weighted mean, covariance of the run so far) + .15 null components
     null component  of one sd: centred at sd = 0, its correlations at the prior's width, the rest as it would be if
                     this sd were small. Where an sd is likely to be away from 0, posterior mass leaks to 0 along
@@ -34,7 +35,9 @@ REACH_FOLD, REACH_NULL = 6.5, 5.0  # mean/sd of phi below which an sd is folded,
 MOST_FOLDED = 8
 NULL_SHARE = 0.15
 NULL_SPREAD = (0.5, 1.5)  # of phi in its null component, about half of its mean
-SPLIT = (0.3, 6.0)  # limits of a side's spread, in standard deviations of the mode's curvature
+SPLIT = (0.3, 6.0)  # limits of a side's spread along an axis
+RESCALINGS, WRONG = 3, (0.5, 3.0)  # of axes whose sides' mean is outside
+LEAST_DROP, NARROWEST = 0.01, 0.01
 
 
 class Frame(NamedTuple):
@@ -57,7 +60,7 @@ class Proposal(NamedTuple):
     """One round's mixture, for every run.
 
     mean (run, component, dim), root (run, component, dim, dim) lower triangular, log_share (component,).
-    upper, lower : (dim,) spreads of the two sides, None for 1.
+    upper, lower : (dim,) spreads of the two sides, None for 1; apart : whether each axis has a t of its own.
     folded : numbers of the sds that are folded; signs : (image, dim), the first is the identity.
     transform (run, component-and-image·dim, dim), offset, log_constant (run, component-and-image, …): the same for
     evaluation: standardised = transform x − offset.
@@ -68,6 +71,7 @@ class Proposal(NamedTuple):
     log_share: np.ndarray
     upper: np.ndarray | None
     lower: np.ndarray | None
+    apart: bool
     folded: np.ndarray
     transform: np.ndarray
     offset: np.ndarray
@@ -89,13 +93,13 @@ def make_frame(parameters: Parameters) -> Frame:
 
 def _proposal(
     frame: Frame, mean: np.ndarray, root: np.ndarray, share: np.ndarray, *, folded: np.ndarray,
-    null_of: np.ndarray, sides: tuple[np.ndarray, np.ndarray] | None = None,
+    null_of: np.ndarray, sides: tuple[np.ndarray, np.ndarray] | None = None, apart: bool = False,
 ) -> Proposal:  # fmt: skip
     """Lay a mixture out for evaluation. `null_of` (component,): the sd a component is symmetric in, −1 for none."""
     runs, _, dim = mean.shape
     inverse = np.linalg.inv(root)
     log_root = np.log(np.diagonal(root, axis1=2, axis2=3)).sum(axis=2)
-    constant = _log_constant(frame.t_dim, dim) - log_root + np.log(share)
+    constant = _log_constant(frame.t_dim, dim, apart) - log_root + np.log(share)
     if sides is not None:
         constant = constant - np.log(0.5 * (sides[0] + sides[1])).sum()
     transforms, offsets, constants = [], [], []
@@ -109,20 +113,18 @@ def _proposal(
     transform = np.concatenate(transforms, axis=1)
     upper, lower = sides or (None, None)
     return Proposal(
-        mean, root, np.log(share), upper, lower, folded,
+        mean, root, np.log(share), upper, lower, apart, folded,
         transform.reshape(runs, -1, dim),
         np.concatenate(offsets, axis=1), np.concatenate(constants, axis=1),
     )  # fmt: skip
 
 
-def _log_constant(t_dim: int, dim: int) -> float:
-    """Of the standard density: t in the first coordinates, Gaussian in the rest."""
-    return (
-        math.lgamma((DEGREES + t_dim) / 2.0)
-        - math.lgamma(DEGREES / 2.0)
-        - 0.5 * t_dim * math.log(DEGREES * math.pi)
-        - 0.5 * (dim - t_dim) * math.log(2.0 * math.pi)
-    )
+def _log_constant(t_dim: int, dim: int, apart: bool) -> float:
+    """Of the standard density: t in the first coordinates, one or one an axis; Gaussian in the rest."""
+    size, times = (1, t_dim) if apart else (t_dim, 1)
+    own = math.lgamma((DEGREES + size) / 2.0) - math.lgamma(DEGREES / 2.0)
+    own -= 0.5 * size * math.log(DEGREES * math.pi)
+    return times * own - 0.5 * (dim - t_dim) * math.log(2.0 * math.pi)
 
 
 def _signs(frame: Frame, folded: np.ndarray) -> np.ndarray:
@@ -142,9 +144,12 @@ def log_density(proposal: Proposal, frame: Frame, x: np.ndarray) -> np.ndarray:
     if proposal.upper is not None and proposal.lower is not None:
         standard /= np.where(standard > 0.0, proposal.upper[:, None], proposal.lower[:, None])
     np.square(standard, out=standard)
-    distance = standard[:, :, :cut].sum(axis=2)
-    parts = np.log1p(distance / DEGREES)
-    parts *= -0.5 * (DEGREES + cut)
+    if proposal.apart:
+        parts = np.log1p(standard[:, :, :cut] / DEGREES).sum(axis=2)
+        parts *= -0.5 * (DEGREES + 1.0)
+    else:
+        parts = np.log1p(standard[:, :, :cut].sum(axis=2) / DEGREES)
+        parts *= -0.5 * (DEGREES + cut)
     if cut < dim:
         parts -= 0.5 * standard[:, :, cut:].sum(axis=2)
     parts += proposal.log_constant[..., None]
@@ -160,7 +165,8 @@ def draw(proposal: Proposal, frame: Frame, points: int, rngs: list[np.random.Gen
     share = np.exp(proposal.log_share)
     for run, rng in enumerate(rngs):
         standard = rng.standard_normal((points, dim))
-        standard[:, : frame.t_dim] *= np.sqrt(DEGREES / rng.chisquare(DEGREES, points))[:, None]
+        mixing = rng.chisquare(DEGREES, (points, frame.t_dim if proposal.apart else 1))
+        standard[:, : frame.t_dim] *= np.sqrt(DEGREES / mixing)
         if proposal.upper is not None and proposal.lower is not None:
             above = rng.random((points, dim)) < proposal.upper / (proposal.upper + proposal.lower)
             standard = np.abs(standard) * np.where(above, proposal.upper, -proposal.lower)
@@ -184,23 +190,41 @@ def folded_points(x: np.ndarray, frame: Frame, folded: np.ndarray) -> np.ndarray
 
 
 def split_start(density: Density, frame: Frame, mode: Mode) -> Proposal:
-    """The first round's proposal, from 6·dim densities along the axes of the curvature at the mode."""
-    order, dim = frame.order, len(frame.order)
+    """The first round's proposal, from the density's drop along the axes of the curvature at the mode.
+
+    Where the curvature misleads (it is next to nothing at a mode near sd = 0) the axes are rescaled first.
+    """
+    order = frame.order
     centre = folded_points(mode.theta[order].copy(), frame, np.arange(len(frame.flips)))
     moved = np.where(centre == mode.theta[order], 1.0, -1.0)
-    covariance = mode.covariance[np.ix_(order, order)] * np.outer(moved, moved)
-    root = np.linalg.cholesky(covariance)
-    away = np.array([1.0, 2.0, 3.0, -1.0, -2.0, -3.0])
-    places = centre + (away[:, None, None] * root.T).reshape(-1, dim)  # (6·dim, dim)
-    drop = mode.value - density.values(places[:, frame.back]).reshape(6, dim)
-    drop = np.where(np.isnan(drop), np.inf, drop)
-    spread = np.abs(away)[:, None] / np.sqrt(2.0 * np.maximum(drop, 1e-12))
-    upper, lower = (np.clip(side.max(axis=0), *SPLIT) for side in (spread[:3], spread[3:]))
-    ratio = np.abs(centre) / np.sqrt(np.diag(covariance))
+    root = np.linalg.cholesky(mode.covariance[np.ix_(order, order)] * np.outer(moved, moved))
+    upper, lower = _sides(density, frame, mode.value, centre, root)
+    for _ in range(RESCALINGS):
+        middle = np.sqrt(upper * lower)
+        wrong = (middle < WRONG[0]) | (middle > WRONG[1])
+        if not wrong.any():
+            break
+        root = root * np.where(wrong, middle, 1.0)
+        upper, lower = _sides(density, frame, mode.value, centre, root)
+    upper, lower = np.clip(upper, *SPLIT), np.clip(lower, *SPLIT)
+    sd = np.sqrt(np.diag((root * (upper * lower)) @ root.T))
     return _proposal(
         frame, centre[None, None], root[None, None], np.ones(1),
-        folded=_within(frame, ratio, REACH_FOLD), null_of=np.array([-1]), sides=(upper, lower),
+        folded=_within(frame, np.abs(centre) / sd, REACH_FOLD), null_of=np.array([-1]), sides=(upper, lower),
+        apart=True,
     )  # fmt: skip
+
+
+def _sides(density: Density, frame: Frame, value: float, centre, root) -> tuple[np.ndarray, np.ndarray]:
+    """Spreads (dim,) above and below the mode from 6·dim densities, as Gaussian sides of the same drop."""
+    dim = len(centre)
+    away = np.array([1.0, 2.0, 3.0, -1.0, -2.0, -3.0])
+    places = centre + (away[:, None, None] * root.T).reshape(-1, dim)
+    drop = value - density.values(places[:, frame.back]).reshape(6, dim)
+    drop = np.where(np.isnan(drop), np.inf, drop)
+    spread = np.abs(away)[:, None] / np.sqrt(2.0 * np.maximum(drop, LEAST_DROP))
+    spread = np.maximum(spread, NARROWEST)
+    return spread[:3].max(axis=0), spread[3:].max(axis=0)
 
 
 def _within(frame: Frame, ratio: np.ndarray, reach: float) -> np.ndarray:
@@ -252,6 +276,7 @@ def _null_component(
     spread[:, apart, :] = 0.0
     spread[:, :, apart] = 0.0
     own = np.repeat(frame.null_sd[None, apart] ** 2, len(mean), axis=0)
-    own[:, 0] = np.clip(0.5 * mean[:, null], *NULL_SPREAD) ** 2
+    narrowest = np.minimum(NULL_SPREAD[0], 2.0 * np.sqrt(variance))
+    own[:, 0] = np.clip(0.5 * mean[:, null], narrowest, NULL_SPREAD[1]) ** 2
     spread[:, apart, apart] = own
     return centre, spread
