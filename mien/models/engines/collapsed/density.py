@@ -1,7 +1,7 @@
 """log p(y, theta) of one outcome, its gradient, and draws of coefficients and effects given theta.
 
     u = sd ⊙ z,  z ~ N(0, R) a level,  coefficients γ ~ N(m, P⁻¹) (P = 0 where flat),  r = y − Xγ₀
-    M = blockdiag(R⁻¹ …, P) + S G S          c = S b + P(m − γ₀)
+    M = blockdiag(R⁻¹ …, P) + S G S          c = S b + P(m − γ₀)          (c is M's last column, the response)
     log p(y | theta) = −½[ n log 2π + log |residual covariance| + Σ levels·log |R| − log |P| + log |M|
                            + q + (m − γ₀)'P(m − γ₀) − c'M⁻¹c ]        (flat: + ½ log 2π a coefficient, no log |P|)
 
@@ -51,8 +51,8 @@ class Places(NamedTuple):
     """Where the sums of every cell go.
 
     structure : of the elimination. factor_of : (block,) place of its factor. term : (variable,) term of each variable.
-    inner : (entry, cell) variables of a cell: its terms' effects, then the coefficients, in the order of elimination.
-    pairs : (pair, 2) entries that are multiplied; slot : (pair, cell) where.
+    inner : (entry, cell) variables of a cell: its terms' effects, the coefficients, the response, in the order of
+    elimination. pairs : (pair, 2) entries that are multiplied; slot : (pair, cell) where.
     prior_* : entries of the prior's precision.
     strata : number of strata; distinct, inverse : stored (stratum, slot) of components where there are several, and
     for every (pair, cell) its place among them.
@@ -95,13 +95,13 @@ def make_places(blocks: Sequence[Block], coefficients: int, moments: Moments) ->
             prior.add_block(blocks, terms, place, start + size * levels)
     cells = len(moments.codes)
     at = layout.start(len(terms_of))
-    inner += [np.full(cells, at + q) for q in range(coefficients)]
+    inner += [np.full(cells, at + q) for q in range(coefficients + 1)]
     prior.add_coefficients(at, coefficients, blocks)
     variables = np.array(inner, dtype=np.int64).reshape(len(inner), cells)
-    pairs = np.array([(i, j) for i in range(len(inner)) for j in range(i, len(inner))], dtype=np.int64)
+    pairs = np.column_stack(np.triu_indices(len(inner)))[:-1]  # all but the response with itself
     slot = structure.slot(variables[pairs[:, 0]], variables[pairs[:, 1]])
     term = np.empty_like(natural_term)
-    term[structure.position] = natural_term
+    term[structure.position[:-1]] = natural_term
     strata = len(moments.rows)
     distinct, inverse = np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
     if strata * len(moments.gram) > 1:
@@ -135,6 +135,8 @@ class _PriorEntries:
         for i in range(count):
             for j in range(i, count):
                 self.parts.append((np.array([at + i]), np.array([at + j]), number + _place(i, j, count)))
+            response = number + count * (count + 1) // 2 + i
+            self.parts.append((np.array([at + i]), np.array([at + count]), response))
 
     def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         if not self.parts:
@@ -249,34 +251,21 @@ class Density:
     def _fill(self, gram: np.ndarray) -> None:
         """Sums of every cell, gram (component, cell, entry + 1, entry + 1), to their places."""
         places, plan = self.places, self.places.structure.plan
-        components = len(gram)
-        strata, variables = len(self.residuals.rows), int(plan.start[-1])
-        one, other = places.pairs[:, 0], places.pairs[:, 1]
-        entries = gram[:, :, one, other].transpose(0, 2, 1)  # (component, pair, cell)
-        empty, none = np.zeros(0), np.zeros(0, dtype=np.int64)
-        offset = places.stratum * variables
+        components, strata = len(gram), len(self.residuals.rows)
         self.squares = np.stack(
             [np.bincount(places.stratum, gram[k, :, -1, -1], strata) for k in range(components)]
         ).ravel()
-        score = np.stack(
-            [
-                np.bincount(
-                    (places.inner + offset).ravel(), gram[k, :, :-1, -1].T.ravel(), strata * variables
-                )
-                for k in range(components)
-            ]
-        ).reshape(components * strata, variables)
-        dense, begin, slot, row, column, value = empty, none, none, none, none, empty
+        entries = gram[:, :, places.pairs[:, 0], places.pairs[:, 1]].transpose(0, 2, 1)  # (component, pair, cell)
+        empty, none = np.zeros(0), np.zeros(0, dtype=np.int64)
+        dense, parts = empty, (none, none, none, empty, none)
         if components * strata == 1:
             dense = np.bincount(places.slot.ravel(), entries[0].ravel(), int(plan.panel[-1]))
         else:
-            slot, row, column, value, begin = self._components(entries, strata)
-        constant = np.zeros(variables)
-        count = len(self.coefficients.mean)
-        constant[variables - count :] = self.coefficients.precision @ self.coefficients.mean
+            parts = self._components(entries, strata)
+        slot, row, column, value, begin = parts
         self.numbers = kernels.Numbers(
-            places.term, dense, begin, slot, row, column, value, score, places.prior_slot, places.prior_row,
-            places.prior_column, places.prior_coefficient, constant,
+            places.term, dense, begin, slot, row, column, value, places.prior_slot, places.prior_row,
+            places.prior_column, places.prior_coefficient,
         )  # fmt: skip
 
     def _components(self, entries: np.ndarray, strata: int):
@@ -313,21 +302,23 @@ class Density:
                 parts.append(inverse[:, *np.triu_indices(k)])
                 total = total + levels * log_determinant
         upper = prior.precision[np.triu_indices(len(prior.precision))]
-        parts.append(np.broadcast_to(upper, (points, len(upper))))
-        return weights.a, np.concatenate(parts, axis=1), total
+        constants = np.concatenate([upper, prior.precision @ prior.mean])
+        parts.append(np.broadcast_to(constants, (points, len(constants))))
+        return weights.a, np.ascontiguousarray(np.concatenate(parts, axis=1)), total
 
     def log_likelihood(self, natural: Natural) -> np.ndarray:
         """Log p(y | theta) (point,), coefficients and effects integrated out; −inf where it is not finite."""
         points = len(natural.sd)
         logdet, quadratic = np.empty(points), np.empty(points)
+        none, nothing = np.zeros(points, dtype=np.int64), np.empty((0, 0))
         with np.errstate(all="ignore"):
             a, coefficients, total = self._inputs(natural)
             plan = self.places.structure.plan
 
             def part(low: int, high: int) -> None:
-                kernels.values(
-                    plan, self.numbers, a[low:high], natural.sd[low:high], coefficients[low:high],
-                    logdet[low:high], quadratic[low:high],
+                kernels.draw(
+                    plan, self.numbers, a[low:high], natural.sd[low:high], coefficients[low:high], none[low:high],
+                    nothing, logdet[low:high], quadratic[low:high],
                 )  # fmt: skip
 
             self._over(part, points)
@@ -407,7 +398,7 @@ class Density:
             normals = np.zeros(shape) if stream is None else stream.standard_normal(shape)
             kernels.draw(
                 plan, self.numbers, a[low:high], natural.sd[low:high], precision[low:high], copies[low:high],
-                normals, normals,
+                normals, np.empty(high - low), np.empty(high - low),
             )  # fmt: skip
             result.effects[rows] = normals[:, order]
             coefficients = np.tile(prior.held, (len(rows), 1))

@@ -6,6 +6,9 @@ are eliminated factor by factor, the factor with the most effects first. Levels 
 together as one dense *supernode*; a factor whose levels have all met joins the *root* with the coefficients. This is
 worked out once, on the cells alone, for all outcomes and all values of theta.
 
+The response takes part as one more column that is never eliminated, the last of every boundary: what is left in it is
+the solution of the triangular system.
+
 A supernode keeps a *panel*: the rows of its own variables, the columns of its own variables and of its *boundary* (the
 later variables that it meets), row by row; the own part is an upper triangle. Holes in a boundary that is mostly full
 are stored as zeros, so that the arithmetic runs over unbroken stretches.
@@ -22,8 +25,7 @@ import numpy as np
 __all__ = ["MAX_ROOT", "Layout", "Plan", "Structure", "analyse"]
 
 MAX_ROOT = 4000  # dense: 4,000 variables are 128 MB and 2 s an evaluation
-PAD = 7  # zeros at the end of a long row, so that it can be worked on in vectors of eight
-LONG = 12  # columns
+PAD = 7  # zeros at the end of a row, so that it can be worked on in vectors of eight
 FULL = 0.5  # a boundary that holds this share of a factor's nodes in a supernode is stored whole
 
 
@@ -77,7 +79,10 @@ class Plan(NamedTuple):
 
 
 class Structure(NamedTuple):
-    """The plan, and the place of every variable: position[natural] = place in the order of elimination."""
+    """The plan, and the place of every variable: position[natural] = place in the order of elimination.
+
+    The response is the variable after the last, in both orders.
+    """
 
     plan: Plan
     layout: Layout
@@ -97,7 +102,7 @@ class Structure(NamedTuple):
         size = plan.start[owner + 1] - plan.start[owner]
         own = j < plan.start[owner + 1]
         keys = _keys(plan)
-        found = np.searchsorted(keys, owner * self.layout.size + j)
+        found = np.searchsorted(keys, owner * (self.layout.size + 1) + j)
         in_boundary = size + found - plan.boundary_from[owner]
         column = np.where(own, j - plan.start[owner], in_boundary)
         return plan.panel[owner] + (i - plan.start[owner]) * plan.width[owner] + column
@@ -105,7 +110,7 @@ class Structure(NamedTuple):
 
 def _keys(plan: Plan) -> np.ndarray:
     counts = np.diff(plan.boundary_from)
-    return np.repeat(np.arange(len(counts)), counts) * plan.start[-1] + plan.boundary
+    return np.repeat(np.arange(len(counts)), counts) * (plan.start[-1] + 1) + plan.boundary
 
 
 class _Nodes(NamedTuple):
@@ -262,7 +267,8 @@ def _assemble(layout: Layout, nodes: _Nodes, order: _Order, boundaries: np.ndarr
     place[ranked] = first[:-1]
     within = np.arange(int(sizes.sum())) - np.repeat(np.cumsum(sizes) - sizes, sizes)
     effects = np.repeat(place, sizes) + within
-    position = np.concatenate([effects, len(effects) + np.arange(layout.coefficients)]).astype(np.int64)
+    last = len(effects) + np.arange(layout.coefficients + 1)
+    position = np.concatenate([effects, last]).astype(np.int64)
 
     supernodes = order.supernodes + 1
     own = np.bincount(turn[order.owner], weights=sizes, minlength=supernodes).astype(np.int64)
@@ -273,15 +279,15 @@ def _assemble(layout: Layout, nodes: _Nodes, order: _Order, boundaries: np.ndarr
     within = np.arange(int(wide.sum())) - np.repeat(np.cumsum(wide) - wide, wide)
     variables = np.repeat(place[boundaries[:, 1]], wide) + within
     owners = np.repeat(supernode, wide)
-    if layout.coefficients:  # every supernode meets the coefficients
-        last = layout.size - layout.coefficients + np.arange(layout.coefficients)
-        variables = np.concatenate([variables, np.tile(last, supernodes - 1)])
-        owners = np.concatenate([owners, np.repeat(np.arange(supernodes - 1), layout.coefficients)])
+    last = layout.size - layout.coefficients + np.arange(layout.coefficients + 1)
+    everyone = np.arange(supernodes - 1)  # meets the coefficients and the response; the root, the response
+    variables = np.concatenate([variables, np.tile(last, supernodes - 1), [layout.size]])
+    owners = np.concatenate([owners, np.repeat(everyone, len(last)), [supernodes - 1]])
     by = np.lexsort((variables, owners))
     boundary = variables[by].astype(np.int64)
     counts = np.bincount(owners, minlength=supernodes)[:supernodes]
     boundary_from = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-    width = own + counts + np.where(own + counts >= LONG, PAD, 0)
+    width = own + counts + PAD
     panel = np.concatenate([[0], np.cumsum(own * width)]).astype(np.int64)
     panel[-1] += PAD  # the last row's padding may be written past by as much
     plan = _with_batches(start, width, panel, boundary, boundary_from)
@@ -318,9 +324,9 @@ def _with_batches(start, width, panel, boundary, boundary_from) -> Plan:
     run_from, run_at, run_to, run_place = [0], [], [], []
     for s in batch[:-1]:
         entries = boundary[boundary_from[s] : boundary_from[s + 1]]
-        owners = np.searchsorted(start, entries, side="right") - 1
+        owners = np.searchsorted(start, entries[:-1], side="right") - 1
         cuts = np.flatnonzero(np.diff(owners)) + 1
-        edges = [0, *cuts.tolist(), len(entries)] if len(entries) else [0]
+        edges = [0, *cuts.tolist(), len(entries) - 1] if len(entries) > 1 else [0]
         for low, high in zip(edges[:-1], edges[1:], strict=True):
             a = int(owners[low])
             size = int(start[a + 1] - start[a])

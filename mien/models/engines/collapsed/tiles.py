@@ -39,13 +39,14 @@ def _make_tile(height: int, vectors: int):
     """The intrinsic for a tile of `height` rows and `vectors` · 8 columns."""
 
     @intrinsic
-    def tile(typing, panels, source, stride, rows, at, place, target, wide):
-        signature = types.void(panels, *[types.int64] * 7)
+    def tile(typing, rows_of, source, stride, rows, at, place, tiles_of, target, wide):
+        signature = types.void(rows_of, *[types.int64] * 5, tiles_of, *[types.int64] * 2)
 
         def codegen(context, builder, signature, arguments):
-            array = context.make_array(signature.args[0])(context, builder, arguments[0])
-            source, stride, rows, at, place, target, wide = arguments[1:]
-            base = array.data
+            base = context.make_array(signature.args[0])(context, builder, arguments[0]).data
+            result = context.make_array(signature.args[6])(context, builder, arguments[6]).data
+            source, stride, rows, at, place = arguments[1:6]
+            target, wide = arguments[7:]
             sums = [
                 [
                     cgutils.alloca_once_value(builder, ir.Constant(_vector, [0.0] * LANES))
@@ -74,8 +75,8 @@ def _make_tile(height: int, vectors: int):
                 row = builder.add(target, builder.mul(wide, ir.Constant(_int, i)))
                 for v in range(vectors):
                     index = builder.add(row, ir.Constant(_int, LANES * v))
-                    after = builder.fsub(_load(builder, base, index), builder.load(sums[i][v]))
-                    pointer = builder.bitcast(_address(builder, base, index), _vector.as_pointer())
+                    after = builder.fsub(_load(builder, result, index), builder.load(sums[i][v]))
+                    pointer = builder.bitcast(_address(builder, result, index), _vector.as_pointer())
                     builder.store(after, pointer, align=8)
             return context.get_dummy_value()
 
@@ -90,10 +91,11 @@ _one_by_sixteen, _one_by_eight = _make_tile(1, 2), _make_tile(1, 1)
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "reassoc", "nsz"})
-def subtract_block(panels, source, stride, rows, at, count, place, length, target, wide):
-    """target[i·wide + j] −= Σ_r x_r[at + i] · x_r[place + j] for i < count, j < length; x_r begins at source + r·stride.
+def subtract_block(rows_of, source, stride, rows, at, count, place, length, tiles_of, target, wide):  # noqa: C901
+    """tiles_of[target + i·wide + j] −= Σ_r x_r[at + i] · x_r[place + j] for i < count, j < length.
 
-    Columns beyond a multiple of eight are done one by one.
+    x_r are `rows` rows of `rows_of` that begin at source + r·stride; `rows_of` and `tiles_of` may be one array. Columns
+    beyond a multiple of eight are done one by one.
     """
     i = 0
     while i < count:
@@ -102,26 +104,25 @@ def subtract_block(panels, source, stride, rows, at, count, place, length, targe
         j = 0
         while length - j >= 16:
             if height == 4:
-                _four_by_sixteen(panels, source, stride, rows, x, place + j, to + j, wide)
+                _four_by_sixteen(rows_of, source, stride, rows, x, place + j, tiles_of, to + j, wide)
             elif height == 2:
-                _two_by_sixteen(panels, source, stride, rows, x, place + j, to + j, wide)
+                _two_by_sixteen(rows_of, source, stride, rows, x, place + j, tiles_of, to + j, wide)
             else:
-                _one_by_sixteen(panels, source, stride, rows, x, place + j, to + j, wide)
+                _one_by_sixteen(rows_of, source, stride, rows, x, place + j, tiles_of, to + j, wide)
             j += 16
         if length - j >= 8:
             if height == 4:
-                _four_by_eight(panels, source, stride, rows, x, place + j, to + j, wide)
+                _four_by_eight(rows_of, source, stride, rows, x, place + j, tiles_of, to + j, wide)
             elif height == 2:
-                _two_by_eight(panels, source, stride, rows, x, place + j, to + j, wide)
+                _two_by_eight(rows_of, source, stride, rows, x, place + j, tiles_of, to + j, wide)
             else:
-                _one_by_eight(panels, source, stride, rows, x, place + j, to + j, wide)
+                _one_by_eight(rows_of, source, stride, rows, x, place + j, tiles_of, to + j, wide)
             j += 8
-        if j < length:
-            for k in range(height):
-                for m in range(j, length):
-                    total = 0.0
-                    for r in range(rows):
-                        row = source + r * stride
-                        total += panels[row + x + k] * panels[row + place + m]
-                    panels[to + k * wide + m] -= total
+        for k in range(height if j < length else 0):
+            for m in range(j, length):
+                total = 0.0
+                for r in range(rows):
+                    row = source + r * stride
+                    total += rows_of[row + x + k] * rows_of[row + place + m]
+                tiles_of[to + k * wide + m] -= total
         i += height
