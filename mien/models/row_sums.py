@@ -134,8 +134,8 @@ def _different(frame: pd.DataFrame, columns: Sequence[str]) -> tuple[np.ndarray,
         if size * REPEATED > max(len(frame), 4096):
             return codes, None
         codes = codes * len(labels) + mine
-    present, which = np.unique(codes, return_inverse=True) if size > 1 else (codes[:1], codes)
-    first = np.zeros(len(present), dtype=np.int64)
+    which = np.cumsum(np.bincount(codes, minlength=size) > 0)[codes] - 1
+    first = np.zeros(int(which.max(initial=-1)) + 1, dtype=np.int64)
     first[which[::-1]] = np.arange(len(frame))[::-1]
     return which, first
 

@@ -256,6 +256,20 @@ def test_the_file_gives_the_same_statistics_back(trials, tmp_path):
     assert first.residual.dim == "task"
 
 
+def test_fits_of_statistics_are_fits_of_the_table(trials, tmp_path):
+    """The same draws again from the file, digit for digit, and those of the table to rounding."""
+    data = trials.drop(columns="peak")
+    stats = sufficient_statistics(PLAIN, in_parts(data, tmp_path / "parts", seed=3))
+    path = stats.save(tmp_path / "some.statistics")
+    settings = {"engine": "collapsed", "draws": 100, "seed": 4}
+    whole, first, again = (mien.fit(PLAIN, one, **settings) for one in (data, stats, load_statistics(path)))
+    for name, draws in first["posterior"].data_vars.items():
+        np.testing.assert_array_equal(draws, again["posterior"][name])
+        np.testing.assert_allclose(draws, whole["posterior"][name], rtol=1e-6, atol=1e-8)
+    narrow = mien.fit(PLAIN, stats, priors={"valence": Normal(0, 1e-6)}, **settings)
+    assert float(np.abs(narrow["posterior"]["valence"]).max()) < 1e-5
+
+
 def test_only_priors_may_change(table):
     stats = sufficient_statistics("y ~ x + (1 | participant)", table)
     problem, _ = stats.problem(
