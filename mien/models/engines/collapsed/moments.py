@@ -13,9 +13,9 @@ mean, weighted by precision, whatever the order or the parts in which rows came.
 Moments of two sets of rows add up to those of both (`combine`), and rows can be taken away (`without`).
 """
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from os import cpu_count
 from typing import NamedTuple
 
 import numpy as np
@@ -36,6 +36,7 @@ PIECE = 1 << 20  # rows a thread takes; the sums' order, and so their rounding, 
 SHARED_SUMS = 1 << 22  # numbers; beyond, one set of sums serves all rows
 EVERY_CELL = 1 << 16  # combinations of levels up to which all have sums, rows or not
 DENSE_CELLS = 4_000_000  # up to which a table leads from a combination to its cell; beyond, they are sorted
+MAX_KEY = 2**62
 SAMPLE = 4096  # rows that give a first centre
 
 
@@ -276,7 +277,7 @@ def _cells(rows: Sequence[_Rows]) -> _Cells:
         keys = np.flatnonzero(seen)
         table = np.zeros(product, dtype=np.int64)
         table[keys] = np.arange(len(keys))
-    elif product < 2**62:
+    elif product < MAX_KEY:
         keys, table = np.unique(np.concatenate([_keys(mine, slice(None)) for mine in rows])), None
     else:
         raise FitError(
@@ -320,9 +321,14 @@ def _sums(rows: _Rows, cells: _Cells, centre: np.ndarray) -> np.ndarray:
     if total <= PIECE or shape[0] * packed > SHARED_SUMS:
         return _piece(rows, cells, centre, (0, total), shape)
     bounds = [(start, min(start + PIECE, total)) for start in range(0, total, PIECE)]
-    with ThreadPoolExecutor(min(len(bounds), cpu_count() or 1)) as pool:
+    with ThreadPoolExecutor(min(len(bounds), _cores())) as pool:
         parts = pool.map(lambda piece: _piece(rows, cells, centre, piece, shape), bounds)
         return sum(parts, start=np.zeros(shape))
+
+
+def _cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _piece(
@@ -495,7 +501,14 @@ def _union(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarra
     if first.shape == second.shape and np.array_equal(first, second):
         same = np.arange(len(first))
         return first, same, same
-    rows, place = np.unique(np.concatenate([first, second]), axis=0, return_inverse=True)
+    both = np.concatenate([first, second])
+    sizes = tuple(int(size) for size in both.max(axis=0, initial=0) + 1)
+    if both.dtype == np.int64 and np.prod([float(size) for size in sizes]) < MAX_KEY:
+        keys = np.ravel_multi_index(tuple(both.T), sizes)
+        _, which, place = np.unique(keys, return_index=True, return_inverse=True)
+        rows = both[which]
+    else:
+        rows, place = np.unique(both, axis=0, return_inverse=True)
     return rows, place[: len(first)], place[len(first) :]
 
 
