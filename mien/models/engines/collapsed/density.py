@@ -16,7 +16,6 @@ import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -33,7 +32,7 @@ from mien.priors import Fixed, Normal, ResolvedPrior
 __all__ = ["CoefficientPrior", "Density", "Effects", "Places", "make_density", "make_places"]
 
 LOG_2PI = float(np.log(2.0 * np.pi))
-CHUNK = 64  # points that one thread takes at least
+CHUNK = 100  # points that a thread takes at once
 
 
 @cache
@@ -154,6 +153,12 @@ def _packed(k: int) -> int:
     return k * (k + 1) // 2 if k > 1 else 0
 
 
+@cache
+def _upper(k: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows and columns of an upper triangle, packed."""
+    return np.triu_indices(k)
+
+
 def _place(i: int, j: int, k: int) -> int:
     """Of entry (i, j ≥ i) in a packed upper triangle."""
     return i * k - i * (i - 1) // 2 + j - i
@@ -164,7 +169,7 @@ class CoefficientPrior(NamedTuple):
 
     free : (coefficient,) which are not Fixed; held : values of those that are, 0 elsewhere.
     back : A; shift : of β; precision, mean : of γ's prior about the expansion point γ₀ (so mean is m − γ₀).
-    log_normaliser : log |P| of the normal ones − log 2π of the flat ones.
+    log_normaliser : log |P| of the normal ones + log 2π of the flat ones.
     """
 
     free: np.ndarray
@@ -208,7 +213,7 @@ def _coefficient_prior(
     own = np.where(normal, sds**-2.0, 0.0)
     precision = back.T @ (own[:, None] * back)
     mean = np.linalg.solve(back, means - shift) if count else means
-    log_normaliser = float(np.log(own[normal]).sum()) - float((~normal).sum()) * LOG_2PI
+    log_normaliser = float(np.log(own[normal]).sum()) + float((~normal).sum()) * LOG_2PI
     return CoefficientPrior(free, held, back, shift, precision, mean, log_normaliser), used, response
 
 
@@ -245,8 +250,12 @@ class Density:
         self._fill(basis @ moments.gram @ basis.T)
         levels = np.diff(np.searchsorted(np.sort(places.term), np.arange(len(columns) + 1)))
         self.levels = np.array([levels[first] for first, _, _ in parameters.blocks])
-        self.observations = float(moments.rows.sum())
-        self.fixed = self.coefficients.mean @ self.coefficients.precision @ self.coefficients.mean
+        prior = self.coefficients
+        upper = prior.precision[np.triu_indices(len(prior.precision))]
+        self.held_coefficients = np.concatenate([upper, prior.precision @ prior.mean])
+        self.correlated = np.cumsum([0, *(_packed(k) for _, k, _ in parameters.blocks)])
+        fixed = prior.mean @ prior.precision @ prior.mean - prior.log_normaliser
+        self.constant = float(moments.rows.sum()) * LOG_2PI + fixed
 
     def _fill(self, gram: np.ndarray) -> None:
         """Sums of every cell, gram (component, cell, entry + 1, entry + 1), to their places."""
@@ -255,11 +264,13 @@ class Density:
         self.squares = np.stack(
             [np.bincount(places.stratum, gram[k, :, -1, -1], strata) for k in range(components)]
         ).ravel()
-        entries = gram[:, :, places.pairs[:, 0], places.pairs[:, 1]].transpose(0, 2, 1)  # (component, pair, cell)
+        entries = gram[:, :, places.pairs[:, 0], places.pairs[:, 1]].transpose(
+            0, 2, 1
+        )  # (component, pair, cell)
         empty, none = np.zeros(0), np.zeros(0, dtype=np.int64)
         dense, parts = empty, (none, none, none, empty, none)
         if components * strata == 1:
-            dense = np.bincount(places.slot.ravel(), entries[0].ravel(), int(plan.panel[-1]))
+            dense = 1.0 * np.bincount(places.slot.ravel(), entries[0].ravel(), int(plan.panel[-1]))
         else:
             parts = self._components(entries, strata)
         slot, row, column, value, begin = parts
@@ -288,66 +299,94 @@ class Density:
 
     # Points
 
-    def _inputs(self, natural: Natural):
-        """Weights of the sums, prior coefficients, and the log density's part that needs no elimination."""
-        points = len(natural.sd)
+    def _inputs(self, natural: Natural) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Weights of the sums, prior coefficients, and −2 × the log density's part that needs no elimination."""
         weights = self.residuals.weights(natural.sigma, natural.rho)
-        prior = self.coefficients
-        parts = [np.ones((points, 1))]
-        total = weights.log_determinant + self.observations * LOG_2PI + self.fixed - prior.log_normaliser
-        total = total + weights.a @ self.squares
+        total = weights.a @ self.squares
+        total += weights.log_determinant
+        total += self.constant
+        precision = np.empty((len(total), 1 + self.correlated[-1] + len(self.held_coefficients)))
+        precision[:, 0] = 1.0
+        precision[:, 1 + self.correlated[-1] :] = self.held_coefficients
+        at = 1
         for (_, k, first), levels in zip(self.parameters.blocks, self.levels, strict=True):
             if k > 1:
                 inverse, log_determinant = inverse_of(natural.partial, first, k)
-                parts.append(inverse[:, *np.triu_indices(k)])
-                total = total + levels * log_determinant
-        upper = prior.precision[np.triu_indices(len(prior.precision))]
-        constants = np.concatenate([upper, prior.precision @ prior.mean])
-        parts.append(np.broadcast_to(constants, (points, len(constants))))
-        return weights.a, np.ascontiguousarray(np.concatenate(parts, axis=1)), total
+                rows, columns = _upper(k)
+                precision[:, at : at + len(rows)] = inverse[:, rows, columns]
+                at += len(rows)
+                total += levels * log_determinant
+        return weights.a, precision, total
 
     def log_likelihood(self, natural: Natural) -> np.ndarray:
         """Log p(y | theta) (point,), coefficients and effects integrated out; −inf where it is not finite."""
         points = len(natural.sd)
-        logdet, quadratic = np.empty(points), np.empty(points)
-        none, nothing = np.zeros(points, dtype=np.int64), np.empty((0, 0))
+        value = np.empty(points)
+        self._evaluate(natural, value, np.zeros(points, dtype=np.int64), None, None)
+        return value
+
+    def _evaluate(self, natural: Natural, value: np.ndarray, copies: np.ndarray, rng, receive) -> None:
+        """Fill log p(y | theta); hand each chunk's draws (draw, variable) to `receive(first, last, draws)`.
+
+        Chunks have streams of their own, so that draws are the same on any number of cores.
+        """
+        points, plan = len(value), self.places.structure.plan
+        variables = int(plan.start[-1])
+        pieces = max(1, -(-points // CHUNK))
+        ends = np.concatenate([[0], np.cumsum(copies)])
+        streams = [None] * pieces if rng is None else rng.spawn(pieces)
         with np.errstate(all="ignore"):
-            a, coefficients, total = self._inputs(natural)
-            plan = self.places.structure.plan
+            a, precision, total = self._inputs(natural)
 
-            def part(low: int, high: int) -> None:
-                kernels.draw(
-                    plan, self.numbers, a[low:high], natural.sd[low:high], coefficients[low:high], none[low:high],
-                    nothing, logdet[low:high], quadratic[low:high],
-                )  # fmt: skip
+        def chunk(place: int) -> None:
+            low, high = place * CHUNK, min((place + 1) * CHUNK, points)
+            shape = (int(ends[high] - ends[low]), variables)
+            stream = streams[place]
+            noise = np.zeros(shape) if stream is None else stream.standard_normal(shape)
+            logdet, quadratic = np.empty(high - low), np.empty(high - low)
+            kernels.draw(
+                plan, self.numbers, a[low:high], natural.sd[low:high], precision[low:high], copies[low:high],
+                noise, logdet, quadratic,
+            )  # fmt: skip
+            with np.errstate(all="ignore"):
+                result = -0.5 * (total[low:high] + logdet - quadratic)
+            value[low:high] = np.where(np.isfinite(result), result, -np.inf)
+            if receive is not None:
+                receive(int(ends[low]), int(ends[high]), noise)
 
-            self._over(part, points)
-            value = -0.5 * (total + logdet - quadratic)
-        return np.where(np.isfinite(value), value, -np.inf)
-
-    def _over(self, part, points: int) -> None:
-        pieces = min(self.threads, max(1, points // CHUNK))
-        if pieces == 1:
-            part(0, points)
-            return
-        edges = np.linspace(0, points, pieces + 1).astype(int)
-        waiting = [_pool().submit(part, low, high) for low, high in pairwise(edges[1:])]
-        part(int(edges[0]), int(edges[1]))
-        for job in waiting:
-            job.result()
+        if self.threads == 1 or pieces == 1:
+            for place in range(pieces):
+                chunk(place)
+        else:
+            list(_pool().map(chunk, range(pieces)))
 
     def values(self, theta: np.ndarray) -> np.ndarray:
         """Log p(y, theta) (point,) at theta (point, dim)."""
         value = self.log_likelihood(self.parameters.natural(theta)) + self.parameters.log_prior(theta)
         return np.where(np.isfinite(value), value, -np.inf)
 
+    def values_and_draws(
+        self, theta: np.ndarray, copies: int, rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The same, and `copies` draws of every point from one factorisation: (point · copies, variable), raw."""
+        natural = self.parameters.natural(theta)
+        value = np.empty(len(theta))
+        draws = np.empty((len(theta) * copies, len(self.places.term)))
+
+        def receive(first: int, last: int, part: np.ndarray) -> None:
+            draws[first:last] = part
+
+        self._evaluate(natural, value, np.full(len(theta), copies), rng, receive)
+        value += self.parameters.log_prior(theta)
+        return np.where(np.isfinite(value), value, -np.inf), draws
+
     def gradient(self, theta: np.ndarray) -> tuple[float, np.ndarray]:
         """Log p(y, theta) and its gradient at one theta (dim,)."""
-        natural = self.parameters.natural(theta[None])
         with np.errstate(all="ignore"):
-            a, coefficients, total = self._inputs(natural)
+            natural = self.parameters.natural(theta[None])
+            a, precision, total = self._inputs(natural)
             logdet, quadratic, by_a, by_sd, by_prior = kernels.gradient(
-                self.places.structure.plan, self.numbers, a[0], natural.sd[0], coefficients[0]
+                self.places.structure.plan, self.numbers, a[0], natural.sd[0], precision[0]
             )
             value = -0.5 * (total[0] + logdet - quadratic) + self.parameters.log_prior(theta[None])[0]
             if not np.isfinite(value):
@@ -355,13 +394,13 @@ class Density:
             by_sigma, by_rho = self.residuals.pull_back(
                 natural.sigma[0], float(natural.rho[0]), by_a - 0.5 * self.squares
             )
-            by_partial = np.zeros(natural.partial.shape[1])
-            at = 1
+            by_partial, at = np.zeros(natural.partial.shape[1]), 1
             for (_, k, first), levels in zip(self.parameters.blocks, self.levels, strict=True):
                 if k > 1:
+                    rows, columns = _upper(k)
                     by_inverse = np.zeros((k, k))
-                    by_inverse[np.triu_indices(k)] = by_prior[at : at + _packed(k)]
-                    at += _packed(k)
+                    by_inverse[rows, columns] = by_prior[at : at + len(rows)]
+                    at += len(rows)
                     by_partial += pull_back_inverse(natural.partial[0], first, k, by_inverse, -0.5 * levels)
             slope = self.parameters.pull_back(theta, by_sd, by_partial, by_sigma, by_rho)
         return float(value), slope
@@ -379,38 +418,29 @@ class Density:
         destination : (draw,) the row of the result that each draw goes to.
         dtype : of the effects.
         """
-        plan, prior = self.places.structure.plan, self.coefficients
-        variables, total = int(plan.start[-1]), int(copies.sum())
-        effects = variables - len(prior.mean)
-        order = self.places.structure.position[:effects]
+        total = int(copies.sum())
+        effects = len(self.places.term) - len(self.coefficients.mean)
         destination = np.arange(total) if destination is None else destination
-        a, precision, _ = self._inputs(natural)
-        result = Effects(np.empty((total, len(prior.free))), np.empty((total, effects), dtype=dtype))
-        ends = np.concatenate([[0], np.cumsum(copies)]).astype(np.int64)
-        pieces = -(-len(copies) // CHUNK)
-        streams = [None] * pieces if rng is None else rng.spawn(pieces)
+        result = Effects(
+            np.empty((total, len(self.coefficients.free))), np.empty((total, effects), dtype=dtype)
+        )
 
-        def chunk(place: int) -> None:
-            low, high = place * CHUNK, min((place + 1) * CHUNK, len(copies))
-            rows = destination[ends[low] : ends[high]]
-            stream = streams[place]
-            shape = (len(rows), variables)
-            normals = np.zeros(shape) if stream is None else stream.standard_normal(shape)
-            kernels.draw(
-                plan, self.numbers, a[low:high], natural.sd[low:high], precision[low:high], copies[low:high],
-                normals, np.empty(high - low), np.empty(high - low),
-            )  # fmt: skip
-            result.effects[rows] = normals[:, order]
-            coefficients = np.tile(prior.held, (len(rows), 1))
-            coefficients[:, prior.free] = (normals[:, effects:] + self.origin) @ prior.back.T + prior.shift
-            result.coefficients[rows] = coefficients
+        def receive(first: int, last: int, part: np.ndarray) -> None:
+            rows = destination[first:last]
+            result.coefficients[rows], result.effects[rows] = self.named(part)
 
-        if self.threads == 1 or pieces == 1:
-            for place in range(pieces):
-                chunk(place)
-        else:
-            list(_pool().map(chunk, range(pieces)))
+        self._evaluate(natural, np.empty(len(copies)), copies, rng, receive)
         return result
+
+    def named(self, raw: np.ndarray) -> Effects:
+        """Raw draws (draw, variable) as coefficients and effects."""
+        prior = self.coefficients
+        effects = raw.shape[1] - len(prior.mean)
+        coefficients = np.empty((len(raw), len(prior.free)))
+        coefficients[:] = prior.held
+        gamma = raw[:, effects:] + self.origin
+        coefficients[:, prior.free] = gamma @ prior.back.T + prior.shift
+        return Effects(coefficients, raw[:, self.places.structure.position[:effects]])
 
 
 def _least_squares(gram: np.ndarray, score: np.ndarray) -> np.ndarray:

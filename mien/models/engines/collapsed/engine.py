@@ -18,7 +18,14 @@ from typing import NamedTuple
 import numpy as np
 
 from mien.models.engines.collapsed.correlation import cholesky_of
-from mien.models.engines.collapsed.density import Density, Places, available_cores, make_density, make_places
+from mien.models.engines.collapsed.density import (
+    Density,
+    Effects,
+    Places,
+    available_cores,
+    make_density,
+    make_places,
+)
 from mien.models.engines.collapsed.elimination import MAX_ROOT
 from mien.models.engines.collapsed.fallback import Sampled
 from mien.models.engines.collapsed.importance import ESS, KHAT, Weighted, Z, sample_theta
@@ -33,6 +40,8 @@ __all__ = ["CollapsedEngine", "Prepared", "outcome_seed", "prepare"]
 POINTS_PER_DRAW = (
     0.7  # a weighted point is worth about .75 independent draws: 4,000 draws of 2,000 points' worth
 )
+COPIES = 2  # draws of every point while its factor is there; a third takes another factorisation
+MOST_KEPT = 20_000_000  # numbers kept for that; larger models are factored again instead
 FEWEST_POINTS = 1600  # worth the 400 that the verdict asks for, with room
 
 
@@ -140,31 +149,70 @@ class CollapsedEngine:
         return draws
 
 
+class _Drawing:
+    """A density that draws coefficients and effects wherever it is evaluated, from the same factorisation."""
+
+    def __init__(self, density: Density, rng: np.random.Generator) -> None:
+        self.density, self.rng = density, rng
+        self.parameters = density.parameters
+        self.gradient = density.gradient
+        self.kept: list[np.ndarray] = []
+
+    def values(self, theta: np.ndarray) -> np.ndarray:
+        values, draws = self.density.values_and_draws(theta, COPIES, self.rng)
+        self.kept.append(draws)
+        return values
+
+    def of(self, found: Weighted, picked: np.ndarray, natural: Natural, rng: np.random.Generator) -> Effects:
+        """One draw for every pick of a point: those kept first, new ones where a point is picked more often."""
+        order = np.argsort(picked, kind="stable")
+        mine = picked[order]
+        turn = np.arange(len(mine)) - np.searchsorted(mine, mine)  # first, second … time of this point
+        kept = np.concatenate(self.kept)[-COPIES * len(found.theta) :]
+        raw = np.empty((len(picked), kept.shape[1]))
+        ready = turn < COPIES
+        raw[order[ready]] = kept[COPIES * found.asked[mine[ready]] + turn[ready]]
+        result = self.density.named(raw)
+        if not ready.all():
+            points, copies = np.unique(mine[~ready], return_counts=True)
+            new = self.density.draw(_rows(natural, points), copies, rng, dtype=np.float64)
+            result.coefficients[order[~ready]], result.effects[order[~ready]] = new
+        return result
+
+
+def _rows(natural: Natural, rows: np.ndarray) -> Natural:
+    return Natural(*(value[rows] for value in natural))
+
+
 def _sample(prepared: Prepared, settings: Settings) -> Draws:
     density, chains = prepared.density, settings.chains
     theta_seed, draw_seed = outcome_seed(settings.seed, prepared.outcome.name).spawn(2)
+    rng = np.random.default_rng(draw_seed)
     points = max(FEWEST_POINTS, round(POINTS_PER_DRAW * settings.draws * chains))
+    keeps = COPIES * points * len(density.places.term) <= MOST_KEPT and density.parameters.dim > 0
+    drawing = _Drawing(density, rng)
     found = sample_theta(
-        density, points=points, runs=chains, draws=settings.draws, seed=theta_seed,
+        drawing if keeps else density, points=points, runs=chains, draws=settings.draws, seed=theta_seed,
         outcome=prepared.outcome.name, start=prepared.start,
     )  # fmt: skip
-    rng = np.random.default_rng(draw_seed)
     if isinstance(found, Sampled):
-        count = settings.draws * chains
-        theta = found.theta.reshape(count, -1)
-        picked = np.arange(count)
+        picked = np.arange(settings.draws * chains)
+        natural = density.parameters.natural(found.theta.reshape(len(picked), -1))
         stats = _sampled_stats(found)
     else:
         picked = _resampled(found, settings, rng)
-        theta = found.theta[np.unique(picked)]
+        natural = density.parameters.natural(found.theta)
         stats = _weighted_stats(found, picked, settings)
-    _, where, copies = np.unique(picked, return_inverse=True, return_counts=True)
-    natural = density.parameters.natural(theta)
-    destination = np.argsort(where, kind="stable")
-    drawn = density.draw(natural, copies, rng, destination=destination)
-    each = Natural(*(value[where] for value in natural))
-    return _named(prepared, each, drawn.coefficients, drawn.effects, settings)._replace(
-        stats=stats, note="; ".join(_notes(found)), verdict=_verdict(prepared, found, len(copies))
+    if keeps and isinstance(found, Weighted):
+        drawn = drawing.of(found, picked, natural, rng)
+    else:
+        points, where, copies = np.unique(picked, return_inverse=True, return_counts=True)
+        drawn = density.draw(
+            _rows(natural, points), copies, rng, destination=np.argsort(where, kind="stable")
+        )
+    distinct = len(np.unique(picked))
+    return _named(prepared, _rows(natural, picked), *drawn, settings)._replace(
+        stats=stats, note="; ".join(_notes(found)), verdict=_verdict(prepared, found, distinct)
     )
 
 
@@ -249,7 +297,8 @@ def _named(
             sds[key] = np.abs(natural.sd[:, number]).reshape(shape)
             start = layout.start(factor) + used[block.factor]
             stop = layout.start(factor + 1)
-            named[key] = effects[:, start : stop : layout.sizes[factor]].reshape(*shape, len(block.levels))
+            mine = effects[:, start : stop : layout.sizes[factor]].astype(np.float32, copy=False)
+            named[key] = mine.reshape(*shape, len(block.levels))
             places[key] = number
             used[block.factor] += 1
             number += 1

@@ -51,6 +51,7 @@ class Weighted(NamedTuple):
     theta : (point, dim) with every sd ≥ 0, run by run.
     log_weight : (point,) log p − log q, as they are; weight : (point,) smoothed, summing to 1 within a run.
     run : (point,) number; log_density : (point,) log p(y, theta).
+    asked : (point,) place of each point among all that this attempt asked the density for, in that order.
     khat, ess, max_z : see above; ess_of : of every quantity by name.
     log_evidence, log_evidence_mcse : in nats.
     notes : what was done beyond one attempt, and what is worth knowing; passed, reason : the verdict.
@@ -61,6 +62,7 @@ class Weighted(NamedTuple):
     weight: np.ndarray
     run: np.ndarray
     log_density: np.ndarray
+    asked: np.ndarray
     khat: float
     ess: float
     ess_of: dict[str, float]
@@ -167,7 +169,7 @@ def _single(density: Density, outcome: str) -> Weighted:
             f"outcome {outcome!r}: expected a finite log density at the Fixed values, found {value[0]}."
         )
     return Weighted(
-        np.zeros((1, 0)), value, np.ones(1), np.zeros(1, dtype=np.int64), value, khat=-1.0, ess=np.inf, ess_of={},
+        np.zeros((1, 0)), value, np.ones(1), np.zeros(1, dtype=np.int64), value, np.zeros(1, dtype=np.int64), khat=-1.0, ess=np.inf, ess_of={},
         max_z=0.0, log_evidence=float(value[0]), log_evidence_mcse=0.0, notes=(), passed=True, reason="",
     )  # fmt: skip
 
@@ -304,6 +306,7 @@ def _judged(parameters: Parameters, frame: Frame, rounds: _Rounds) -> Weighted:
     reason = _reason(khat, ess, ess_of, max_z)
     return Weighted(
         theta, log_weight.ravel(), weight.ravel(), np.repeat(np.arange(runs), points), rounds.log_p.ravel(),
+        asked=np.arange(runs * points).reshape(ROUNDS, runs, -1).swapaxes(0, 1).ravel(),
         khat=khat, ess=ess, ess_of=ess_of, max_z=max_z, log_evidence=evidence, log_evidence_mcse=mcse,
         notes=(f"largest khat of a run {khat_run.max():.2f}",), passed=not reason, reason=reason,
     )  # fmt: skip

@@ -83,8 +83,9 @@ def _assemble(plan, numbers, a, scale, coefficients, panels, pooled, s):  # noqa
         for r in range(size):
             at = plan.panel[node] + r * width
             scaled = factor * s[start + r]
-            for j in range(r, size):
-                panels[at + j] = scaled * g[at + j] * s[start + j]
+            own, given, mine = panels[at + r : at + size], g[at + r : at + size], s[start + r : end]
+            for j in range(own.size):
+                own[j] = scaled * given[j] * mine[j]
             at += size
             if run:
                 out, source, theirs = panels[at : at + far.size], g[at : at + far.size], s[far[0] :]
@@ -333,7 +334,17 @@ def _own_part(panels, z, at, width, size, inner, root, own, far, stride, column)
         return
     for i in range(0, size, 4):
         subtract_block(
-            root, 0, own, size, size + i, min(4, size - i), size + i, (size - i + 7) // 8 * 8, z, at + i * width + i, width
+            root,
+            0,
+            own,
+            size,
+            size + i,
+            min(4, size - i),
+            size + i,
+            (size - i + 7) // 8 * 8,
+            z,
+            at + i * width + i,
+            width,
         )
         for k in range(i, min(i + 4, size)):
             for j in range(k, size):

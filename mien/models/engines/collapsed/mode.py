@@ -1,8 +1,9 @@
 """The mode of theta and the curvature there: where importance sampling starts.
 
 BFGS with step halving, stopped when the next step would gain less than `ENOUGH` (a proposal needs no more), then the
-Hessian from differences of the gradient along each axis, its eigenvalues floored: a flat direction gets a spread of
-`WIDEST`, and one that curves upwards as well.
+Hessian from differences of the gradient along each axis. Near sd = 0 the density is flat or double-humped by symmetry
+and its curvature says nothing of its width: there the width at a drop of about one nat takes its place. Last,
+eigenvalues are floored: a flat direction gets a spread of `WIDEST`.
 """
 
 from typing import NamedTuple, Protocol
@@ -20,6 +21,8 @@ HALVINGS = 25
 LONGEST = 2.0  # of a step, in any direction: an e² of an sd
 WIDEST = 4.5  # standard deviation of theta along a flat direction
 CENTRAL = 12  # up to this many dimensions differences are central
+NEAR = 3.0  # standard deviations of phi from 0 within which its curvature is not trusted
+WIDTHS = 0.04 * 2.0 ** (0.5 * np.arange(14))  # of phi, to 3.6
 VANISHED = 1e-6  # a residual sd below this share of the start is none
 
 
@@ -83,7 +86,8 @@ def find_mode(density: Density, *, outcome: str = "", start: np.ndarray | None =
         )
     theta, value, inverse = _bfgs(objective, origin, value, gradient)
     _check_sigma(parameters, theta, origin, outcome)
-    covariance = _covariance(objective, theta, inverse)
+    hessian = _hessian(objective, theta, inverse)
+    covariance = _floored(_with_widths(density, theta, -value, hessian))
     return Mode(theta, -value, covariance, objective.calls)
 
 
@@ -171,8 +175,8 @@ def _updated(inverse: np.ndarray, step: np.ndarray, change: np.ndarray, fresh: b
     )
 
 
-def _covariance(objective: _Counted, theta: np.ndarray, inverse: np.ndarray) -> np.ndarray:
-    """Inverse of the Hessian by differences of the gradient; a difference that fails leaves BFGS's estimate."""
+def _hessian(objective: _Counted, theta: np.ndarray, inverse: np.ndarray) -> np.ndarray:
+    """By differences of the gradient; one that fails leaves BFGS's estimate."""
     dim = len(theta)
     lengths = np.clip(0.1 * np.sqrt(np.maximum(np.diag(inverse), 0.0)), 1e-4, 0.05)
     middle = objective(theta)[1] if dim > CENTRAL else None
@@ -183,11 +187,32 @@ def _covariance(objective: _Counted, theta: np.ndarray, inverse: np.ndarray) -> 
         ahead, forward = objective(theta + step)
         behind, backward = objective(theta - step) if middle is None else (0.0, middle)
         if not (np.isfinite(ahead) and np.isfinite(behind)):
-            return _floored(np.linalg.inv(inverse))
+            return np.linalg.inv(inverse)
         hessian[i] = (forward - backward) / (2.0 * length if middle is None else length)
-    return _floored(hessian)
+    return 0.5 * (hessian + hessian.T)
+
+
+def _with_widths(density: Density, theta: np.ndarray, value: float, hessian: np.ndarray) -> np.ndarray:
+    """Raise the curvature of every sd near 0 to that of a Gaussian which drops as much over the density's width."""
+    phi = density.parameters.parts(theta)[0]
+    near = np.flatnonzero(phi**2 * np.diag(hessian)[: len(phi)] < NEAR**2)
+    if not len(near):
+        return hessian
+    places = np.repeat(theta[None], 2 * len(near) * len(WIDTHS), axis=0).reshape(len(near), 2, -1, len(theta))
+    for row, sd in enumerate(near):
+        places[row, 0, :, sd] += WIDTHS
+        places[row, 1, :, sd] -= WIDTHS
+    values = density.values(places.reshape(-1, len(theta))).reshape(len(near), 2, -1)
+    drop = np.nan_to_num(value - values.mean(axis=1), nan=np.inf, posinf=np.inf)
+    result = hessian.copy()
+    for row, sd in enumerate(near):
+        far = int(np.argmax(drop[row] >= 1.0))
+        if 1.0 <= drop[row, far] < np.inf:
+            result[sd, sd] = max(hessian[sd, sd], 2.0 * drop[row, far] / WIDTHS[far] ** 2)
+    return result
 
 
 def _floored(hessian: np.ndarray) -> np.ndarray:
-    values, vectors = np.linalg.eigh(0.5 * (hessian + hessian.T))
+    """The inverse, no direction wider than `WIDEST`."""
+    values, vectors = np.linalg.eigh(hessian)
     return (vectors / np.maximum(values, WIDEST**-2)) @ vectors.T

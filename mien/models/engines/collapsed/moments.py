@@ -21,7 +21,7 @@ from typing import NamedTuple
 import numpy as np
 
 from mien.models.design import Design
-from mien.models.engines.collapsed.moments_kernel import add_rows, add_series, shift, unpack
+from mien.models.engines.collapsed.moments_kernel import add_cells, add_rows, add_series, shift, unpack
 from mien.models.engines.problem import Outcome, Residual
 from mien.study.errors import FitError
 
@@ -278,7 +278,8 @@ def _cells(rows: Sequence[_Rows]) -> _Cells:
         table = np.zeros(product, dtype=np.int64)
         table[keys] = np.arange(len(keys))
     elif product < MAX_KEY:
-        keys, table = np.unique(np.concatenate([_keys(mine, slice(None)) for mine in rows])), None
+        keys = np.sort(np.concatenate([_keys(mine, slice(None)) for mine in rows]))
+        keys, table = keys[np.diff(keys, prepend=-1) > 0], None
     else:
         raise FitError(
             "formula: expected factors with fewer than 2^62 combinations of levels, found "
@@ -484,8 +485,9 @@ def _added(first: Moments, second: Moments, sign: float) -> Moments:
         (first, of_first, gaps_first, cells_first, 1.0),
         (moved, of_second, gaps_second, cells_second, sign),
     ):
-        component = [0, *(1 + 3 * number + kind for number in gap for kind in range(3))]
-        gram[np.ix_(component, cell)] += times * part.gram
+        components = [0, *(1 + 3 * number + kind for number in gap for kind in range(3))]
+        for component, mine in zip(components, part.gram, strict=True):
+            add_cells(gram[component], cell, np.ascontiguousarray(mine), times)
         rows[stratum] += times * part.rows
         pairs[np.ix_(stratum, gap)] += times * part.pairs
     return first._replace(

@@ -8,7 +8,7 @@ each row, and 0 where its only value holds for all.
 import numpy as np
 from numba import njit
 
-__all__ = ["add_rows", "add_series", "shift", "unpack"]
+__all__ = ["add_cells", "add_rows", "add_series", "shift", "unpack"]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -118,3 +118,13 @@ def shift(gram, by):
             for i in range(size):
                 for j in range(size):
                     mine[i, j] += by[i] * (by[j] * ones[0] - ones[j]) - ones[i] * by[j]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def add_cells(gram, cells, others, times):
+    """Add `times` · others (cell, size, size) to the cells of `gram` that `cells` names, in place."""
+    for at in range(len(cells)):
+        mine, other = gram[cells[at]], others[at]
+        for i in range(mine.shape[0]):
+            for j in range(mine.shape[1]):
+                mine[i, j] += times * other[i, j]

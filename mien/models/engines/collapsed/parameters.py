@@ -102,7 +102,9 @@ class Parameters:
     sigma_prior: Positives
     rho_prior: tuple[float, float]  # mean and sd of atanh rho
     constant: float  # of the correlations' and rho's densities
-    start: np.ndarray  # (dim,) where a search for the mode may begin: sds of the size c, sigma half the prior's
+    start: (
+        np.ndarray
+    )  # (dim,) where a search for the mode may begin: sds of the size c, sigma half the prior's
 
     @property
     def dim(self) -> int:
@@ -111,11 +113,10 @@ class Parameters:
 
     def parts(self, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Theta (…, dim) cut into phi, atanh partial, log sigma, atanh rho."""
-        ends = np.cumsum([len(self.sd_free), len(self.partial_free), len(self.sigma_free)])
-        return (
-            theta[..., : ends[0]], theta[..., ends[0] : ends[1]], theta[..., ends[1] : ends[2]],
-            theta[..., ends[2] :],
-        )  # fmt: skip
+        one = len(self.sd_free)
+        two = one + len(self.partial_free)
+        three = two + len(self.sigma_free)
+        return theta[..., :one], theta[..., one:two], theta[..., two:three], theta[..., three:]
 
     def natural(self, theta: np.ndarray) -> Natural:
         """The model's own parameters at theta (point, dim); infinite where they overflow."""

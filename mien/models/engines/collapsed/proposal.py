@@ -37,7 +37,7 @@ NULL_SHARE = 0.15
 NULL_SPREAD = (0.5, 1.5)  # of phi in its null component, about half of its mean
 SPLIT = (0.3, 6.0)  # limits of a side's spread along an axis
 RESCALINGS, WRONG = 3, (0.5, 3.0)  # of axes whose sides' mean is outside
-LEAST_DROP, NARROWEST = 0.01, 0.01
+LEAST_DROP, NARROWEST = 0.125, 0.01  # a flat top says little: at most 2, 4, 6 at 1, 2, 3
 
 
 class Frame(NamedTuple):
