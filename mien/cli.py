@@ -370,7 +370,7 @@ def export(
 def fit(
     study: StudyFolder,
     model: Annotated[str, typer.Option(help="valence")],
-    engine: Annotated[str, typer.Option(help="auto or nuts")] = "auto",
+    engine: Annotated[str, typer.Option(help="auto, collapsed or nuts")] = "auto",
     shapes: Annotated[str, typer.Option(help="only these blend shapes, separated by commas")] = "",
     draws: Annotated[int, typer.Option(min=100, help="draws a chain")] = 1000,
     seed: Annotated[int, typer.Option(help="the same seed gives the same draws")] = 0,
@@ -394,8 +394,9 @@ def fit(
     if as_json:
         found = result.effects.to_dict("records")
         _print_json(
-            {"path": str(result.path), "new": result.new, "verdict": result.verdict, "effects": found}
-        )
+            {"path": str(result.path), "new": result.new, "engine": result.engine, "verdict": result.verdict,
+             "diagnostics": dict(result.detail), "effects": found}
+        )  # fmt: skip
     else:
         _say_effects(result.effects)
         say(f"verdict: {result.verdict}")

@@ -119,7 +119,8 @@ class _Rows(NamedTuple):
 
     constants: xr.Dataset
     used: np.ndarray
-    share: np.ndarray  # (row,) sums to 1
+    count: np.ndarray
+    share: np.ndarray  # (row,) of count, sums to 1
 
     def column(self, name: str) -> np.ndarray:
         return self.constants[name].to_numpy()[self.used]
@@ -135,7 +136,7 @@ def _rows(fit: xr.DataTree, label: str | None) -> _Rows | None:
         constants = constants.sel(blend_shape=label) if "blend_shape" in constants.dims else constants
     used = np.isfinite(observed.values)
     count = constants["count"].to_numpy()[used] if "count" in constants else np.ones(int(used.sum()))
-    return _Rows(constants, used, count / count.sum())
+    return _Rows(constants, used, count, count / count.sum())
 
 
 def _typical_sigma(sigma: np.ndarray, rows: _Rows) -> np.ndarray:
@@ -148,7 +149,7 @@ def _typical_sigma(sigma: np.ndarray, rows: _Rows) -> np.ndarray:
 
 def _residual_variance(sigma: np.ndarray, rows: _Rows) -> np.ndarray:
     """(chain, draw): the mean residual variance of a single value."""
-    scale = rows.share / rows.column("root_precision") ** 2
+    scale = rows.share * rows.count / rows.column("root_precision") ** 2
     if sigma.ndim == 2:
         variance = sigma**2 * scale.sum()
     else:

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
-from typing import cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import numpy as np
 import pandas as pd
@@ -30,14 +30,19 @@ from mien.models.spec import ModelSpec, has_sigma_prior
 from mien.priors import DataScale, Fixed, ParameterNames, resolve
 from mien.study.errors import FitError, SpecError
 
+if TYPE_CHECKING:
+    from mien.models.statistics import Statistics
+
 __all__ = ["data_sha256", "fit", "make_problem"]
 
-VERSIONED = ("pymc", "nutpie", "numpy", "xarray", "pandas", "formulae")
+PERFECT_FIT = 1e-5  # residual sd over sd of the outcome; float32 activations are known to 6e-8 of their size
+VERSIONED = ("numpy", "xarray", "pandas", "formulae")
+LIBRARIES = {"nuts": ("pymc", "nutpie"), "collapsed": ("numba",)}
 
 
 def fit(  # noqa: PLR0913  (the public face)
     model: ModelSpec | str,
-    data: pd.DataFrame,
+    data: "pd.DataFrame | Statistics",
     *,
     participants: pd.DataFrame | None = None,
     engine: str = "auto",
@@ -53,7 +58,8 @@ def fit(  # noqa: PLR0913  (the public face)
     Parameters
     ----------
     model : a ModelSpec, e.g. `mien.models.valence()`, or a formula.
-    data : a Trials table, or any DataFrame with the formula's columns.
+    data : a Trials table, or any DataFrame with the formula's columns; or what
+        `mien.models.sufficient_statistics` made of the model and a table too large for memory.
     participants : person-level columns, joined by participant_id.
     engine : "auto" or a name in `mien.models.engines.ENGINES`.
     draws, chains : kept draws a chain, and chains.
@@ -64,7 +70,8 @@ def fit(  # noqa: PLR0913  (the public face)
 
     Returns
     -------
-    DataTree with groups posterior (chain, draw, [blend_shape], …), sample_stats, observed_data and constant_data.
+    DataTree with groups posterior (chain, draw, [blend_shape], …), sample_stats, observed_data and constant_data
+    (above a million rows, and from statistics, without the last two).
 
     Raises
     ------
@@ -73,15 +80,20 @@ def fit(  # noqa: PLR0913  (the public face)
     """
     spec = _spec_of(model, fields)
     _check_settings(draws, chains, seed)
-    problem, rows, scales = make_problem(spec, data, participants)
+    if isinstance(data, pd.DataFrame):
+        problem, rows, scales = make_problem(spec, data, participants)
+        origin = _Origin(data_sha256(data, participants), str(data.attrs.get("recipe_sha256", "")), rows)
+    else:
+        statistics = _statistics(data, participants)
+        (problem, scales), rows = statistics.problem(spec), None
+        origin = _Origin(statistics.source_sha256, statistics.recipe_sha256, statistics)
     chosen, reason = _choose(engine, problem)
-    sampled = chosen.sample(problem, Settings(draws, chains, seed), progress)
+    sampled = chosen.sample(problem, Settings(draws, chains, seed, group_effects), progress)
     tree = posterior_tree(problem, rows, sampled, scales)
-    attrs = _attrs(spec, problem, rows, sampled)
+    attrs = _attrs(spec, problem, origin.told, sampled, chosen.name)
     attrs |= {
         "engine": chosen.name, "engine_reason": reason, "seed": int(seed),
-        "data_sha256": data_sha256(data, participants),
-        "recipe_sha256": str(data.attrs.get("recipe_sha256", "")),
+        "data_sha256": origin.sha256, "recipe_sha256": origin.recipe_sha256,
     }  # fmt: skip
     tree.attrs.update(attrs)
     verdict = gate(tree)
@@ -90,6 +102,24 @@ def fit(  # noqa: PLR0913  (the public face)
     if not group_effects:
         tree["posterior"] = xr.DataTree(tree["posterior"].to_dataset().drop_vars(group_effect_names(tree)))
     return tree
+
+
+class _Origin(NamedTuple):
+    """Where a fit's numbers come from; `told` has `counts` and `left_out`."""
+
+    sha256: str
+    recipe_sha256: str
+    told: "OutcomeRows | Statistics"
+
+
+def _statistics(data: object, participants: pd.DataFrame | None) -> "Statistics":
+    from mien.models.statistics import Statistics
+
+    if not isinstance(data, Statistics):
+        raise FitError(f"data: expected a pandas.DataFrame, found {type(data).__name__}.")
+    if participants is not None:
+        raise FitError("participants: expected none beside statistics, which have them in.")
+    return data
 
 
 def _spec_of(model: ModelSpec | str, fields: Mapping[str, object]) -> ModelSpec:
@@ -158,6 +188,7 @@ def make_problem(
         scale = DataScale(*_moments(values[at], scatter.count, scatter.squares), *columns)
         priors = resolve(overrides, names, scale)
         outcomes.append(Outcome(name, mine, values[at], root[at], priors, scatter))
+        _refuse_perfect_fit(outcomes[-1])
         scales.append(scale)
     return Problem(spec.family, tuple(outcomes)), rows, scales
 
@@ -190,6 +221,26 @@ def _check_rank(design: Design, name: str) -> None:
             f"{name or 'data'}: expected rows that tell the coefficients {', '.join(design.coefficients)} apart, found "
             f"{len(design.columns)} rows that do not: leave the shape or a term out."
         )
+
+
+def _refuse_perfect_fit(outcome: Outcome) -> None:
+    """Columns that give the outcome exactly leave no residual: the density would grow without bound."""
+    residual = outcome.residual
+    known = all(isinstance(outcome.priors[name].prior, Fixed) for name in _sigmas(outcome))
+    inside = residual.squares is not None and residual.squares.any()
+    if known or inside or residual.known_variance is not None:
+        return
+    columns, centred = outcome.design.columns, outcome.response - outcome.response.mean()
+    left = centred - columns @ np.linalg.lstsq(columns, centred, rcond=None)[0]
+    if left.std() < PERFECT_FIT * centred.std():
+        raise FitError(
+            f"{outcome.name or 'outcome'}: expected rows that scatter about the model, found that it fits them "
+            "exactly, so that the residual sd would be 0: is the outcome computed from the columns?"
+        )
+
+
+def _sigmas(outcome: Outcome) -> list[str]:
+    return [f"sigma:{label}" if label else "sigma" for label in outcome.residual.strata]
 
 
 def _column_scales(
@@ -227,7 +278,7 @@ def _moments(
 
 
 def _attrs(
-    spec: ModelSpec, problem: Problem, rows: OutcomeRows, sampled: list[Draws]
+    spec: ModelSpec, problem: Problem, told: "OutcomeRows | Statistics", sampled: list[Draws], engine: str
 ) -> dict[str, str | int]:
     notes = {outcome.name: d.note for outcome, d in zip(problem.outcomes, sampled, strict=True) if d.note}
     verdicts = {
@@ -252,9 +303,9 @@ def _attrs(
         ),
         "units": "coefficient" if problem.outcomes[0].name else "outcome",
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "versions": json.dumps({name: _version(name) for name in VERSIONED}),
-        "counts": json.dumps(dict(rows.counts)),
-        "left_out": json.dumps(dict(rows.left_out)),
+        "versions": json.dumps({name: _version(name) for name in (*LIBRARIES.get(engine, ()), *VERSIONED)}),
+        "counts": json.dumps(dict(told.counts)),
+        "left_out": json.dumps(dict(told.left_out)),
         "sampling_notes": json.dumps(notes),
         **({"engine_verdict": json.dumps(verdicts)} if verdicts else {}),
     }

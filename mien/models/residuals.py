@@ -60,7 +60,9 @@ def series_columns(spec: ModelSpec, formula: Formula, present: Sequence[str]) ->
 
 
 def root_precision(spec: ModelSpec, frame: pd.DataFrame) -> np.ndarray:
-    """(row,) √weight or 1 / standard error, else 1."""
+    """(row,) √weight, √count or 1 / standard error, else 1: the precision of a row's response."""
+    if spec.counts:
+        return np.sqrt(_positive(frame, spec.counts))
     if spec.standard_errors and not has_sigma_prior(spec.priors):
         return 1.0 / _positive(frame, spec.standard_errors)
     return np.sqrt(_positive(frame, spec.weights)) if spec.weights else np.ones(len(frame))

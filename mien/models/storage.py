@@ -13,6 +13,7 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -23,6 +24,9 @@ from mien.models.fitting import data_sha256
 from mien.models.spec import ModelSpec
 from mien.study.errors import FitError
 
+if TYPE_CHECKING:
+    from mien.models.statistics import Statistics
+
 __all__ = ["FILES", "fingerprint", "load", "save"]
 
 FILES = ("posterior.nc", "summary.parquet", "fit.json")
@@ -30,7 +34,7 @@ FILES = ("posterior.nc", "summary.parquet", "fit.json")
 
 def fingerprint(
     spec: ModelSpec,
-    data: pd.DataFrame,
+    data: "pd.DataFrame | Statistics",
     *,
     participants: pd.DataFrame | None = None,
     engine: str = "auto",
@@ -42,10 +46,11 @@ def fingerprint(
     """sha256 of specification, data, engine settings and version: the same fit has the same one."""
     from importlib.metadata import version as installed
 
+    is_table = isinstance(data, pd.DataFrame)
     parts = {
         "spec": json.loads(spec.to_json()),
-        "data": data_sha256(data, participants),
-        "recipe": str(data.attrs.get("recipe_sha256", "")),
+        "data": data_sha256(data, participants) if is_table else data.source_sha256,
+        "recipe": str(data.attrs.get("recipe_sha256", "")) if is_table else data.recipe_sha256,
         "engine": [engine, int(draws), int(chains), int(seed)],
         "version": version or installed("mien"),
     }

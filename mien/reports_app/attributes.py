@@ -4,7 +4,15 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["failures", "left_out", "parsed", "rope_widths", "verdict_detail"]
+__all__ = [
+    "engine_verdicts",
+    "failures",
+    "is_weighted",
+    "left_out",
+    "parsed",
+    "rope_widths",
+    "verdict_detail",
+]
 
 
 def parsed(fit: Any, name: str) -> Any:
@@ -24,6 +32,17 @@ def verdict_detail(fit: Any) -> Mapping[str, Any]:
     return detail if isinstance(detail, Mapping) else {}
 
 
+def is_weighted(fit: Any) -> bool:
+    """Whether draws come from importance sampling, whose verdict is not R-hat but the weights'."""
+    return verdict_detail(fit).get("kind") == "importance"
+
+
+def engine_verdicts(fit: Any) -> Mapping[str, Mapping[str, Any]]:
+    """Outcome → the verdict of an engine that gives its own; {} where R-hat decides."""
+    found = parsed(fit, "engine_verdict")
+    return found if isinstance(found, Mapping) else {}
+
+
 def failures(fit: Any) -> dict[str, str]:
     """Outcome → why its computation failed."""
     failed = verdict_detail(fit).get("failed", {})
@@ -39,7 +58,9 @@ def left_out(fit: Any) -> dict[str, str]:
 def rope_widths(fit: Any, rope: float) -> dict[str, float]:
     """Outcome ("" for a single one) → half-width of its ROPE: `rope` posterior-mean residual sds."""
     sigma = fit["posterior"].to_dataset()["sigma"].mean(("chain", "draw"))
-    if "blend_shape" not in sigma.dims:
+    by_shape = "blend_shape" in sigma.dims
+    sigma = sigma.mean([dim for dim in sigma.dims if dim != "blend_shape"])  # of the strata
+    if not by_shape:
         return {"": rope * float(sigma)}
     names = [str(name) for name in sigma["blend_shape"].to_numpy()]
     return {name: rope * float(value) for name, value in zip(names, sigma.to_numpy(), strict=True)}

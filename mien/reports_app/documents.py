@@ -114,6 +114,7 @@ def study_report(  # noqa: PLR0913  (the parts of a study, by name)
             by_medium=tables.exclusion_table(prep["by_medium"], ["medium"]),
             by_person=tables.exclusion_table(prep["by_participant"], ["participant"]),
             diagnostics=tables.diagnostics_table(effects, fits),
+            checks=methods.checks_statement(fits),
             failed=[name for name, fit in fits.items() if fit.attrs.get("diagnostics") != "passed"],
             baseline=methods.baseline_statement(recipe),
             clock=methods.clock_statement(str(prep.get("clock", "aligned"))),
@@ -187,7 +188,7 @@ def _effect_part(
             f"Forest plot of {title} for {len(rows)} shapes by region",
         ),
         table=tables.effects_table(rows),
-        computation=tables.computation_table(rows),
+        computation=tables.computation_table(rows, fit),
     )
 
 

@@ -8,10 +8,17 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from mien.reports_app.attributes import left_out, parsed
+from mien.reports_app.attributes import is_weighted, left_out, parsed, verdict_detail
 from mien.study.trials import VALENCES
 
-__all__ = ["baseline_statement", "clock_statement", "engine_sentence", "methods_sentences", "priors_text"]
+__all__ = [
+    "baseline_statement",
+    "checks_statement",
+    "clock_statement",
+    "engine_sentence",
+    "methods_sentences",
+    "priors_text",
+]
 
 FAMILY_WORDS = {"gaussian": "normal", "student_t": "Student-t", "ordered_beta": "ordered beta"}
 SOURCE_WORDS = {
@@ -164,9 +171,54 @@ def engine_sentence(fit: Any) -> str:
     chains, draws = posterior.sizes.get("chain", 1), posterior.sizes.get("draw", 0)
     reason = str(fit.attrs.get("engine_reason", "")).strip().rstrip(".")
     verdict = str(fit.attrs.get("diagnostics", "unknown"))
+    manner = (
+        f"{chains} runs of importance sampling over the variance parameters, {draws} draws resampled from each"
+        if is_weighted(fit)
+        else f"{chains} chains of {draws} draws"
+    )
     return (
-        f"Engine “{fit.attrs.get('engine', '–')}”{f' ({reason})' if reason else ''}: {chains} chains of {draws} draws, "
-        f"seed {fit.attrs.get('seed', '–')}; the checks of the computation were {verdict}."
+        f"Engine “{fit.attrs.get('engine', '–')}”{f' ({reason})' if reason else ''}: {manner}, "
+        f"seed {fit.attrs.get('seed', '–')}; the checks of the computation{_weights_told(fit)} were {verdict}."
+    )
+
+
+def _weights_told(fit: Any) -> str:
+    """` (Pareto k at most 0.21, …)`: the numbers that decide, where the engine gives its own verdict."""
+    if not is_weighted(fit):
+        return ""
+    detail = verdict_detail(fit)
+    parts = [
+        f"{words} {float(detail[key]):{form}}"
+        for key, words, form in (
+            ("max_khat", "Pareto k at most", ".2f"),
+            ("min_ess", "effective sample sizes of at least", ".0f"),
+            ("max_z", "|z| between runs at most", ".1f"),
+        )
+        if detail.get(key) is not None
+    ]
+    nuts = (detail.get("fallbacks") or {}).get("nuts", 0)
+    parts += [f"{nuts} outcome{'s' if nuts != 1 else ''} sampled by NUTS instead"] if nuts else []
+    return f" ({', '.join(parts)})" if parts else ""
+
+
+CHECKS = {
+    False: "R-hat at most 1.01, bulk and tail effective sample sizes of at least 400, no divergences",
+    True: (
+        "Pareto k of the importance weights at most 0.5, effective sample sizes of at least 400, independent runs that "
+        "agree within 4 standard errors"
+    ),
+}
+
+
+def checks_statement(fits: Mapping[str, Any]) -> str:
+    """What the fits had to pass, for each way of drawing among them."""
+    weighted = {name: is_weighted(fit) for name, fit in fits.items()}
+    kinds = sorted(set(weighted.values()))
+    if len(kinds) == 1:
+        return CHECKS[kinds[0]] + (", in every fit" if len(fits) > 1 else "")
+    return "; ".join(
+        f"{CHECKS[kind]} ({', '.join(name for name, own in weighted.items() if own is kind)})"
+        for kind in kinds
     )
 
 

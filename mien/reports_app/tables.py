@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from mien.reports_app import wording
-from mien.reports_app.attributes import verdict_detail
+from mien.reports_app.attributes import engine_verdicts, is_weighted, verdict_detail
 from mien.reports_app.rows import Row, by_region, rows_of
 from mien.study.blend_shapes import BILATERAL_NAMES, BLEND_SHAPES, bilateral_name, members
 
@@ -58,9 +58,16 @@ def effects_table(effects: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def computation_table(effects: pd.DataFrame) -> pd.DataFrame:
-    """How well each effect of one name was computed, in the order of `effects_table`."""
+def computation_table(effects: pd.DataFrame, fit: Any = None) -> pd.DataFrame:
+    """How well each effect of one name was computed, in the order of `effects_table`.
+
+    Parameters
+    ----------
+    fit : where it was drawn by importance sampling, the measures of its weights stand in place of R-hat, which says
+        nothing of resampled draws.
+    """
     decimals = _decimals(effects)
+    verdicts = engine_verdicts(fit) if fit is not None else {}
     return pd.DataFrame(
         [
             {
@@ -68,14 +75,28 @@ def computation_table(effects: pd.DataFrame) -> pd.DataFrame:
                 "sd": f"{float(row['sd']):.{decimals}f}",
                 "MCSE of the mean": f"{float(row['mcse_mean']):.2g}",
                 "ROPE": f"±{float(row['rope']):.{decimals}f}",
-                "R-hat": f"{float(row['r_hat']):.3f}",
-                "bulk ESS": f"{float(row['ess_bulk']):.0f}",
-                "tail ESS": f"{float(row['ess_tail']):.0f}",
+                **_measures(row, verdicts),
                 "checks": str(row["verdict"]),
             }
             for row in by_region(rows_of(effects))
         ]
     )
+
+
+def _measures(row: Mapping[str, Any], verdicts: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    if not verdicts:
+        return {
+            "R-hat": f"{float(row['r_hat']):.3f}",
+            "bulk ESS": f"{float(row['ess_bulk']):.0f}",
+            "tail ESS": f"{float(row['ess_tail']):.0f}",
+        }
+    verdict = verdicts.get(str(row["blend_shape"]), {})
+    return {
+        "Pareto k": _plain(verdict.get("khat_engine"), 2),
+        "ESS": _plain(verdict.get("ess_min"), 0),
+        "|z| between runs": _plain(verdict.get("max_z"), 1),
+        "fallback": str(verdict.get("fallback") or "–"),
+    }
 
 
 def _decimals(effects: pd.DataFrame) -> int:
@@ -192,31 +213,61 @@ def reasons_table(counts: Mapping[str, Any]) -> pd.DataFrame:
 
 
 def diagnostics_table(effects: Mapping[str, pd.DataFrame], fits: Mapping[str, Any]) -> pd.DataFrame:
-    """One row a fit: verdict, worst R-hat and ESS, divergences, draws.
+    """One row a fit: verdict, the worst of what decides it, draws.
 
     The extremes are over all hyperparameters and coefficients where the fit tells them (`diagnostics_detail`), else
-    over the effects.
+    over the effects. A fit that was sampled has R-hat, effective sizes, BFMI and divergences; one by importance
+    sampling has Pareto k, the effective size of its weights and z between its runs; a dash stands for the other's.
     """
-    return pd.DataFrame([_diagnostics(name, rows_of(effects[name]), fits[name]) for name in effects])
+    found = pd.DataFrame(
+        [_diagnostics(name, rows_of(effects[name]), fits[name]) for name in effects],
+        columns=list(DIAGNOSTICS),
+    )
+    weighted = {is_weighted(fits[name]) for name in effects}
+    hidden = {*(OF_SAMPLING if False not in weighted else ()), *(OF_WEIGHTS if True not in weighted else ())}
+    return found.drop(columns=list(hidden))
+
+
+OF_SAMPLING = ("worst R-hat", "least bulk ESS", "least tail ESS", "least BFMI", "divergences")
+OF_WEIGHTS = ("worst Pareto k", "least ESS", "largest |z|", "fallbacks")
+DIAGNOSTICS = ("fit", "checks", *OF_SAMPLING, *OF_WEIGHTS, "draws", "shapes that failed")
 
 
 def _diagnostics(name: str, rows: list[Row], fit: Any) -> dict[str, str]:
+    sizes = fit["posterior"].to_dataset().sizes
+    failed = sorted({str(row["blend_shape"]) for row in rows if row["verdict"] != "passed"})
+    return {
+        **dict.fromkeys(DIAGNOSTICS, "–"),
+        "fit": name,
+        "checks": str(fit.attrs.get("diagnostics", "–")),
+        **(_weighted(fit) if is_weighted(fit) else _sampled(rows, fit)),
+        "draws": f"{sizes.get('chain', 1)} × {sizes.get('draw', 0)}",
+        "shapes that failed": ", ".join(failed) or "–",
+    }
+
+
+def _sampled(rows: list[Row], fit: Any) -> dict[str, str]:
     detail = {
         "max_r_hat": max(float(row["r_hat"]) for row in rows),
         "min_ess_bulk": min(float(row["ess_bulk"]) for row in rows),
         "min_ess_tail": min(float(row["ess_tail"]) for row in rows),
         **verdict_detail(fit),
     }
-    sizes = fit["posterior"].to_dataset().sizes
-    failed = sorted({str(row["blend_shape"]) for row in rows if row["verdict"] != "passed"})
     return {
-        "fit": name,
-        "checks": str(fit.attrs.get("diagnostics", "–")),
         "worst R-hat": f"{detail['max_r_hat']:.3f}",
         "least bulk ESS": f"{detail['min_ess_bulk']:.0f}",
         "least tail ESS": f"{detail['min_ess_tail']:.0f}",
         "least BFMI": _plain(detail.get("min_bfmi"), 2),
         "divergences": str(detail.get("divergences", "–")),
-        "draws": f"{sizes.get('chain', 1)} × {sizes.get('draw', 0)}",
-        "shapes that failed": ", ".join(failed) or "–",
+    }
+
+
+def _weighted(fit: Any) -> dict[str, str]:
+    detail = verdict_detail(fit)
+    fallbacks = detail.get("fallbacks") or {}
+    return {
+        "worst Pareto k": _plain(detail.get("max_khat"), 2),
+        "least ESS": _plain(detail.get("min_ess"), 0),
+        "largest |z|": _plain(detail.get("max_z"), 1),
+        "fallbacks": ", ".join(f"{word} {count}" for word, count in fallbacks.items()) or "none",
     }

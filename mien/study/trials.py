@@ -130,7 +130,7 @@ def _combined(trials: pd.DataFrame, columns: Iterable[str]) -> np.ndarray:
         column = trials[name]
         if isinstance(column.dtype, pd.CategoricalDtype):
             codes = column.cat.codes.to_numpy()
-        elif np.issubdtype(column.dtype, np.integer):  # pyright: ignore[reportArgumentType]
+        elif pd.api.types.is_integer_dtype(column) and not column.isna().any():
             codes = column.to_numpy(dtype=np.int64)
             codes = codes - codes.min(initial=0)
         else:

@@ -3,8 +3,9 @@
 The same model on the same trials with the same settings is not fitted twice.
 """
 
+import json
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,12 +26,14 @@ FAMILIES = {"valence": valence}
 
 
 class StudyFit(NamedTuple):
-    """A stored fit: where it lies, whether it was made now, its effects and its verdict."""
+    """A stored fit: where it lies, whether it was made now, effects, engine, verdict and its details."""
 
     path: Path
     new: bool
     effects: pd.DataFrame
     verdict: str
+    engine: str
+    detail: Mapping[str, Any]
 
 
 def fit_study(
@@ -73,13 +76,18 @@ def fit_study(
     sha256 = fingerprint(spec, trials, **settings)
     path = study.derivatives / "fits" / f"{model}-{sha256[:8]}"
     if path.exists() and not refit:
-        verdict = str(load(path).attrs["diagnostics"])
-        return StudyFit(path, False, pd.read_parquet(path / "summary.parquet"), verdict)
+        return _told(path, False, load(path).attrs)
     tell = progress and (lambda done, total, _shape: progress(done, total, "fitting"))
     made = fit(spec, trials, **settings, progress=tell)
     with _out_of_the_way(path):
         save(made, path, fingerprint=sha256)
-    return StudyFit(path, True, pd.read_parquet(path / "summary.parquet"), str(made.attrs["diagnostics"]))
+    return _told(path, True, made.attrs)
+
+
+def _told(path: Path, new: bool, attrs: Mapping[Any, Any]) -> StudyFit:
+    effects = pd.read_parquet(path / "summary.parquet")
+    detail = json.loads(attrs["diagnostics_detail"])
+    return StudyFit(path, new, effects, str(attrs["diagnostics"]), str(attrs["engine"]), detail)
 
 
 @contextmanager

@@ -5,13 +5,16 @@ quadrature of eight schools, radon and rats (shared/reference). Bambi is an inde
 """
 
 import json
+from functools import partial
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from mien.models import fit
+import mien.models
 from mien.priors import Fixed, HalfNormal, HalfStudentT, Normal
+
+fit = partial(mien.models.fit, engine="nuts")
 
 statistical = pytest.mark.statistical("engine")
 

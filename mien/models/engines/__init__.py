@@ -1,6 +1,7 @@
 """Engines: from a problem (design, outcomes, frozen priors) to draws. PyMC, nutpie and Bambi are imported only here.
 
 problem           the contract: Problem → Draws
+collapsed/        coefficients and effects integrated out, importance sampling over the variance parameters
 nuts              PyMC model, compiled once, sampled by nutpie
 pymc_graph, gaussian_kernel, pilot      its parts
 bambi_model       the statistician's door and an independent check
@@ -14,7 +15,10 @@ if TYPE_CHECKING:
 
 __all__ = ["ENGINES", "load_engine"]
 
-ENGINES = {"nuts": ("mien.models.engines.nuts", "NutsEngine")}  # in the order that engine="auto" tries them
+ENGINES = {  # in the order that engine="auto" tries them
+    "collapsed": ("mien.models.engines.collapsed.engine", "CollapsedEngine"),
+    "nuts": ("mien.models.engines.nuts", "NutsEngine"),
+}
 
 
 def load_engine(name: str) -> "Engine":

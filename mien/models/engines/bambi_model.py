@@ -58,12 +58,13 @@ def to_bambi(
     Raises
     ------
     SpecError
-        For correlated effects, weights, or a shape that is not named.
+        For correlated effects, residuals other than independent ones with one sigma, or a shape that is not named.
     """
     spec = model if isinstance(model, ModelSpec) else ModelSpec(model)
-    if spec.weights or spec.standard_errors:
+    asked = [name for name in ("weights", "standard_errors", "counts", "sigma_by") if getattr(spec, name)]
+    if asked or spec.residual != "iid":
         raise SpecError(
-            "to_bambi: expected a model without weights and standard errors, found one with them."
+            f"to_bambi: expected independent rows with one sigma, found {', '.join([*asked, spec.residual])}."
         )
     if blend_shape is not None:
         data = cast(pd.DataFrame, data[data["blend_shape"].astype("str") == blend_shape])

@@ -33,7 +33,6 @@ log = logging.getLogger(__name__)
 
 MAX_EFFECTS = 2000  # the pilot's dense Cholesky factor: 2,000 effects take 0.2 s an evaluation
 TUNE = 300
-PERFECT_FIT = 1e-5  # residual sd over sd of the outcome; float32 activations are known to 6e-8 of their size
 ATTEMPTS = (
     (1, 0.87),
     (2, 0.95),
@@ -101,17 +100,6 @@ def _rows(outcome: Outcome, layout: kernel.Layout, free: list[int], fixed: dict[
     return Rows(columns, left * outcome.root_precision)
 
 
-def _refuse_perfect_fit(outcome: Outcome) -> None:
-    """Columns that give the outcome exactly leave no residual: the density would grow without bound."""
-    columns, centred = outcome.design.columns, outcome.response - outcome.response.mean()
-    left = centred - columns @ np.linalg.lstsq(columns, centred, rcond=None)[0]
-    if left.std() < PERFECT_FIT * centred.std():
-        raise FitError(
-            f"{outcome.name or 'outcome'}: expected rows that scatter about the model, found that it fits them "
-            "exactly, so that the residual sd would be 0: is the outcome computed from the columns?"
-        )
-
-
 def _prepare(outcome: Outcome) -> _Prepared:
     design, priors = outcome.design, outcome.priors
     order = ordered_blocks(outcome)
@@ -121,8 +109,6 @@ def _prepare(outcome: Outcome) -> _Prepared:
     sigma = priors["sigma"].prior
     corrs = [priors[f"corr:{block.factor}"].prior for block in blocks if len(block.terms) > 1]
     sizes = [len(block.terms) for block in blocks if len(block.terms) > 1]
-    if not isinstance(sigma, Fixed):
-        _refuse_perfect_fit(outcome)
     data = graph.prior_data(sds, sigma, corrs, sizes)
     kinds = [
         graph.prior_kind(prior)

@@ -33,14 +33,12 @@ class Residual(NamedTuple):
     series: np.ndarray | None = None
     position: np.ndarray | None = None
     known_variance: np.ndarray | None = None
-    count: np.ndarray | None = None
+    count: np.ndarray | None = None  # pyright: ignore[reportIncompatibleMethodOverride]
     squares: np.ndarray | None = None
 
     def rows(self, at: np.ndarray) -> "Residual":
         """The same for some of the rows; strata stay."""
-        mine = {
-            name: values[at] for name, values in self._asdict().items() if isinstance(values, np.ndarray)
-        }
+        mine = {name: values[at] for name, values in self._asdict().items() if isinstance(values, np.ndarray)}
         return self._replace(**mine) if mine else self
 
 
@@ -48,7 +46,7 @@ class Outcome(NamedTuple):
     """One outcome's rows.
 
     design : its X, Z and codes, levels shared with the other outcomes.
-    response : (row,) its values; root_precision : (row,) 1, √weight or 1 / standard error.
+    response : (row,) its values; root_precision : (row,) 1, √weight, √count or 1 / standard error.
     priors : frozen, on the scale of `response`.
     residual : strata, series, known variances and counts of the rows.
     moments : sufficient statistics in place of rows; design and response then have none.
@@ -72,11 +70,12 @@ class Problem(NamedTuple):
 
 @dataclass(frozen=True)
 class Settings:
-    """How to sample: draws a chain that are kept, chains, seed."""
+    """How to sample: draws a chain that are kept, chains, seed; whether group effects are wanted."""
 
     draws: int = 1000
     chains: int = 4
     seed: int = 0
+    group_effects: bool = True
 
 
 class Draws(NamedTuple):
