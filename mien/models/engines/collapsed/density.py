@@ -33,6 +33,7 @@ __all__ = ["CoefficientPrior", "Density", "Effects", "Places", "make_density", "
 
 LOG_2PI = float(np.log(2.0 * np.pi))
 CHUNK = 100  # points that a thread takes at once
+MOST_AT_ONCE = 4_000_000  # numbers of raw draws in memory
 
 
 @cache
@@ -320,18 +321,22 @@ class Density:
 
     def log_likelihood(self, natural: Natural) -> np.ndarray:
         """Log p(y | theta) (point,), coefficients and effects integrated out; −inf where it is not finite."""
-        points = len(natural.sd)
-        value = np.empty(points)
-        self._evaluate(natural, value, np.zeros(points, dtype=np.int64), None, None)
-        return value
+        return self.evaluate(natural, np.zeros(len(natural.sd), dtype=np.int64), None)
 
-    def _evaluate(self, natural: Natural, value: np.ndarray, copies: np.ndarray, rng, receive) -> None:
-        """Fill log p(y | theta); hand each chunk's draws (draw, variable) to `receive(first, last, draws)`.
+    def evaluate(
+        self, natural: Natural, copies: np.ndarray, noise: np.ndarray | None, rng=None
+    ) -> np.ndarray:
+        """Log p(y | theta) (point,), and draws from the same factorisations.
 
-        Chunks have streams of their own, so that draws are the same on any number of cores.
+        Parameters
+        ----------
+        natural : points. copies : (point,) draws of each.
+        noise : (draw, variable) is filled with raw draws, point by point; without `rng` with the conditional means.
+            Chunks of points have streams of their own, so that draws are the same on any number of cores.
         """
-        points, plan = len(value), self.places.structure.plan
-        variables = int(plan.start[-1])
+        points, plan = len(copies), self.places.structure.plan
+        value = np.empty(points)
+        nothing = np.empty((0, 0))
         pieces = max(1, -(-points // CHUNK))
         ends = np.concatenate([[0], np.cumsum(copies)])
         streams = [None] * pieces if rng is None else rng.spawn(pieces)
@@ -340,45 +345,31 @@ class Density:
 
         def chunk(place: int) -> None:
             low, high = place * CHUNK, min((place + 1) * CHUNK, points)
-            shape = (int(ends[high] - ends[low]), variables)
-            stream = streams[place]
-            noise = np.zeros(shape) if stream is None else stream.standard_normal(shape)
+            mine, stream = (nothing if noise is None else noise[ends[low] : ends[high]]), streams[place]
+            if stream is None:
+                mine[:] = 0.0
+            else:
+                stream.standard_normal(out=mine)
             logdet, quadratic = np.empty(high - low), np.empty(high - low)
             kernels.draw(
-                plan, self.numbers, a[low:high], natural.sd[low:high], precision[low:high], copies[low:high],
-                noise, logdet, quadratic,
+                plan, self.numbers, a[low:high], natural.sd[low:high], precision[low:high], copies[low:high], mine,
+                logdet, quadratic,
             )  # fmt: skip
-            with np.errstate(all="ignore"):
-                result = -0.5 * (total[low:high] + logdet - quadratic)
-            value[low:high] = np.where(np.isfinite(result), result, -np.inf)
-            if receive is not None:
-                receive(int(ends[low]), int(ends[high]), noise)
+            value[low:high] = quadratic - logdet
 
         if self.threads == 1 or pieces == 1:
             for place in range(pieces):
                 chunk(place)
         else:
             list(_pool().map(chunk, range(pieces)))
+        with np.errstate(all="ignore"):
+            value = 0.5 * (value - total)
+        return np.where(np.isfinite(value), value, -np.inf)
 
     def values(self, theta: np.ndarray) -> np.ndarray:
         """Log p(y, theta) (point,) at theta (point, dim)."""
         value = self.log_likelihood(self.parameters.natural(theta)) + self.parameters.log_prior(theta)
         return np.where(np.isfinite(value), value, -np.inf)
-
-    def values_and_draws(
-        self, theta: np.ndarray, copies: int, rng: np.random.Generator
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """The same, and `copies` draws of every point from one factorisation: (point · copies, variable), raw."""
-        natural = self.parameters.natural(theta)
-        value = np.empty(len(theta))
-        draws = np.empty((len(theta) * copies, len(self.places.term)))
-
-        def receive(first: int, last: int, part: np.ndarray) -> None:
-            draws[first:last] = part
-
-        self._evaluate(natural, value, np.full(len(theta), copies), rng, receive)
-        value += self.parameters.log_prior(theta)
-        return np.where(np.isfinite(value), value, -np.inf), draws
 
     def gradient(self, theta: np.ndarray) -> tuple[float, np.ndarray]:
         """Log p(y, theta) and its gradient at one theta (dim,)."""
@@ -418,29 +409,38 @@ class Density:
         destination : (draw,) the row of the result that each draw goes to.
         dtype : of the effects.
         """
-        total = int(copies.sum())
-        effects = len(self.places.term) - len(self.coefficients.mean)
+        variables, total = len(self.places.term), int(copies.sum())
+        effects = variables - len(self.coefficients.mean)
         destination = np.arange(total) if destination is None else destination
         result = Effects(
             np.empty((total, len(self.coefficients.free))), np.empty((total, effects), dtype=dtype)
         )
-
-        def receive(first: int, last: int, part: np.ndarray) -> None:
-            rows = destination[first:last]
-            result.coefficients[rows], result.effects[rows] = self.named(part)
-
-        self._evaluate(natural, np.empty(len(copies)), copies, rng, receive)
+        ends = np.concatenate([[0], np.cumsum(copies)])
+        low, most = 0, max(1, MOST_AT_ONCE // max(variables, 1))
+        while low < len(copies):  # a part at a time, so that only the result is large
+            high = max(low + 1, int(np.searchsorted(ends, ends[low] + most, side="right")) - 1)
+            raw = np.empty((int(ends[high] - ends[low]), variables))
+            self.evaluate(Natural(*(value[low:high] for value in natural)), copies[low:high], raw, rng)
+            rows = destination[ends[low] : ends[high]]
+            result.coefficients[rows] = self.coefficients_of(raw)
+            result.effects[rows] = raw[:, self.places.structure.position[:effects]]
+            low = high
         return result
 
-    def named(self, raw: np.ndarray) -> Effects:
-        """Raw draws (draw, variable) as coefficients and effects."""
+    def coefficients_of(self, raw: np.ndarray) -> np.ndarray:
+        """Coefficients (draw, coefficient) of raw draws (draw, variable)."""
         prior = self.coefficients
-        effects = raw.shape[1] - len(prior.mean)
         coefficients = np.empty((len(raw), len(prior.free)))
         coefficients[:] = prior.held
-        gamma = raw[:, effects:] + self.origin
+        gamma = raw[:, raw.shape[1] - len(prior.mean) :] + self.origin
         coefficients[:, prior.free] = gamma @ prior.back.T + prior.shift
-        return Effects(coefficients, raw[:, self.places.structure.position[:effects]])
+        return coefficients
+
+    def columns_of(self, factor: int, place: int) -> np.ndarray:
+        """Columns of raw draws that hold a factor's term, level by level."""
+        structure = self.places.structure
+        start, stop = structure.layout.start(factor), structure.layout.start(factor + 1)
+        return structure.position[start + place : stop : structure.layout.sizes[factor]]
 
 
 def _least_squares(gram: np.ndarray, score: np.ndarray) -> np.ndarray:

@@ -11,7 +11,7 @@ seed and its name, so that its draws do not depend on the others or on the numbe
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
@@ -20,13 +20,12 @@ import numpy as np
 from mien.models.engines.collapsed.correlation import cholesky_of
 from mien.models.engines.collapsed.density import (
     Density,
-    Effects,
     Places,
     available_cores,
     make_density,
     make_places,
 )
-from mien.models.engines.collapsed.elimination import MAX_ROOT
+from mien.models.engines.collapsed.elimination import MAX_ROOT, Layout
 from mien.models.engines.collapsed.fallback import Sampled
 from mien.models.engines.collapsed.importance import ESS, KHAT, Weighted, Z, sample_theta
 from mien.models.engines.collapsed.moments import Moments, moments_of_all
@@ -156,28 +155,35 @@ class _Drawing:
         self.density, self.rng = density, rng
         self.parameters = density.parameters
         self.gradient = density.gradient
-        self.kept: list[np.ndarray] = []
+        self.kept: list[np.ndarray] = []  # one for each call of `values`
 
     def values(self, theta: np.ndarray) -> np.ndarray:
-        values, draws = self.density.values_and_draws(theta, COPIES, self.rng)
+        natural = self.parameters.natural(theta)
+        draws = np.empty((COPIES * len(theta), len(self.density.places.term)))
+        value = self.density.evaluate(natural, np.full(len(theta), COPIES), draws, self.rng)
         self.kept.append(draws)
-        return values
+        value += self.parameters.log_prior(theta)
+        return np.where(np.isfinite(value), value, -np.inf)
 
-    def of(self, found: Weighted, picked: np.ndarray, natural: Natural, rng: np.random.Generator) -> Effects:
-        """One draw for every pick of a point: those kept first, new ones where a point is picked more often."""
+    def of(self, found: Weighted, picked: np.ndarray, natural: Natural) -> np.ndarray:
+        """Raw draws, one for every pick of a point: those kept first, new ones where a point is picked more often."""
         order = np.argsort(picked, kind="stable")
         mine = picked[order]
         turn = np.arange(len(mine)) - np.searchsorted(mine, mine)  # first, second … time of this point
-        kept = np.concatenate(self.kept)[-COPIES * len(found.theta) :]
-        raw = np.empty((len(picked), kept.shape[1]))
-        ready = turn < COPIES
-        raw[order[ready]] = kept[COPIES * found.asked[mine[ready]] + turn[ready]]
-        result = self.density.named(raw)
-        if not ready.all():
-            points, copies = np.unique(mine[~ready], return_counts=True)
-            new = self.density.draw(_rows(natural, points), copies, rng, dtype=np.float64)
-            result.coefficients[order[~ready]], result.effects[order[~ready]] = new
-        return result
+        raw = np.empty((len(picked), len(self.density.places.term)))
+        wanted = COPIES * found.asked[mine] + turn
+        before = sum(len(part) for part in self.kept) - COPIES * len(found.theta)  # of earlier attempts
+        for part in self.kept:
+            here = (turn < COPIES) & (wanted + before >= 0) & (wanted + before < len(part))
+            raw[order[here]] = part[wanted[here] + before]
+            before -= len(part)
+        left = turn >= COPIES
+        if left.any():
+            points, copies = np.unique(mine[left], return_counts=True)
+            new = np.empty((int(left.sum()), raw.shape[1]))
+            self.density.evaluate(_rows(natural, points), copies, new, self.rng)
+            raw[order[left]] = new
+        return raw
 
 
 def _rows(natural: Natural, rows: np.ndarray) -> Natural:
@@ -204,16 +210,40 @@ def _sample(prepared: Prepared, settings: Settings) -> Draws:
         natural = density.parameters.natural(found.theta)
         stats = _weighted_stats(found, picked, settings)
     if keeps and isinstance(found, Weighted):
-        drawn = drawing.of(found, picked, natural, rng)
+        raw = drawing.of(found, picked, natural)
+        coefficients, effects = density.coefficients_of(raw), _effects(prepared, raw, density.columns_of)
     else:
         points, where, copies = np.unique(picked, return_inverse=True, return_counts=True)
         drawn = density.draw(
             _rows(natural, points), copies, rng, destination=np.argsort(where, kind="stable")
         )
+        layout = density.places.structure.layout
+        coefficients = drawn.coefficients
+        effects = _effects(prepared, drawn.effects, lambda factor, place: _columns(layout, factor, place))
     distinct = len(np.unique(picked))
-    return _named(prepared, _rows(natural, picked), *drawn, settings)._replace(
+    return _named(prepared, _rows(natural, picked), coefficients, effects, settings)._replace(
         stats=stats, note="; ".join(_notes(found)), verdict=_verdict(prepared, found, distinct)
     )
+
+
+def _columns(layout: Layout, factor: int, place: int) -> slice:
+    """Columns of effects in natural order that hold a factor's term."""
+    return slice(layout.start(factor) + place, layout.start(factor + 1), layout.sizes[factor])
+
+
+def _effects(
+    prepared: Prepared, draws: np.ndarray, columns: Callable[[int, int], np.ndarray | slice]
+) -> dict[str, np.ndarray]:
+    """ "term|factor" → (draw, level) float32."""
+    found: dict[str, np.ndarray] = {}
+    used = dict.fromkeys(prepared.moments.factors, 0)
+    for block in prepared.outcome.design.blocks:
+        factor = prepared.moments.factors.index(block.factor)
+        for term in block.terms:
+            mine = draws[:, columns(factor, used[block.factor])]
+            found[f"{term}|{block.factor}"] = mine.astype(np.float32, copy=False)
+            used[block.factor] += 1
+    return found
 
 
 def _resampled(found: Weighted, settings: Settings, rng: np.random.Generator) -> np.ndarray:
@@ -282,34 +312,19 @@ def _verdict(prepared: Prepared, found: Weighted | Sampled, distinct: int) -> di
 
 
 def _named(
-    prepared: Prepared, natural: Natural, coefficients: np.ndarray, effects: np.ndarray, settings: Settings
-) -> Draws:
+    prepared: Prepared, natural: Natural, coefficients: np.ndarray, effects: Mapping[str, np.ndarray],
+    settings: Settings,
+) -> Draws:  # fmt: skip
     """The draws under the posterior's names."""
     design = prepared.outcome.design
     shape = (settings.chains, settings.draws)
-    sds, named, places, number = {}, {}, {}, 0
-    layout = prepared.density.places.structure.layout
-    used = dict.fromkeys(prepared.moments.factors, 0)
-    for block in design.blocks:
-        factor = prepared.moments.factors.index(block.factor)
-        for term in block.terms:
-            key = f"{term}|{block.factor}"
-            sds[key] = np.abs(natural.sd[:, number]).reshape(shape)
-            start = layout.start(factor) + used[block.factor]
-            stop = layout.start(factor + 1)
-            mine = effects[:, start : stop : layout.sizes[factor]].astype(np.float32, copy=False)
-            named[key] = mine.reshape(*shape, len(block.levels))
-            places[key] = number
-            used[block.factor] += 1
-            number += 1
     sigma = natural.sigma.reshape(*shape, -1)
     return Draws(
-        {
-            name: coefficients[:, place].reshape(shape)
-            for place, name in enumerate(design.coefficients)
-        },
-        sds, _correlations(prepared, natural, shape), sigma if prepared.outcome.residual.dim else sigma[..., 0], named,
-        {}, "", natural.rho.reshape(shape) if prepared.moments.gaps else None,
+        {name: coefficients[:, place].reshape(shape) for place, name in enumerate(design.coefficients)},
+        {key: np.abs(natural.sd[:, number]).reshape(shape) for number, key in enumerate(effects)},
+        _correlations(prepared, natural, shape), sigma if prepared.outcome.residual.dim else sigma[..., 0],
+        {key: values.reshape(*shape, -1) for key, values in effects.items()}, {}, "",
+        natural.rho.reshape(shape) if prepared.moments.gaps else None,
     )  # fmt: skip
 
 

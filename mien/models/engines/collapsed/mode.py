@@ -1,7 +1,7 @@
 """The mode of theta and the curvature there: where importance sampling starts.
 
 BFGS with step halving, stopped when the next step would gain less than `ENOUGH` (a proposal needs no more), then the
-Hessian from differences of the gradient along each axis. Near sd = 0 the density is flat or double-humped by symmetry
+Hessian from differences of the gradient. Near sd = 0 the density is flat or double-humped by symmetry
 and its curvature says nothing of its width: there the width at a drop of about one nat takes its place. Last,
 eigenvalues are floored: a flat direction gets a spread of `WIDEST`.
 """
@@ -20,7 +20,8 @@ STEPS = 200
 HALVINGS = 25
 LONGEST = 2.0  # of a step, in any direction: an e² of an sd
 WIDEST = 4.5  # standard deviation of theta along a flat direction
-CENTRAL = 12  # up to this many dimensions differences are central
+FEW = 12  # up to this many dimensions BFGS begins with the Hessian, beyond with steepest descent
+UNIT_STEP = 1e-4  # of theta, for differences of the gradient where no spread is known
 NEAR = 3.0  # standard deviations of phi from 0 within which its curvature is not trusted
 WIDTHS = 0.04 * 2.0 ** (0.5 * np.arange(14))  # of phi, to 3.6
 VANISHED = 1e-6  # a residual sd below this share of the start is none
@@ -84,9 +85,13 @@ def find_mode(density: Density, *, outcome: str = "", start: np.ndarray | None =
             f"points, found none (the first is {_text(parameters, first)}): check the response for extreme "
             "values and the priors' scale."
         )
-    theta, value, inverse = _bfgs(objective, origin, value, gradient)
+    inverse = None
+    if parameters.dim <= FEW:
+        inverse = _turned(_hessian(objective, origin, gradient, np.full(parameters.dim, UNIT_STEP)))
+    theta, value, gradient, inverse = _bfgs(objective, origin, value, gradient, inverse)
     _check_sigma(parameters, theta, origin, outcome)
-    hessian = _hessian(objective, theta, inverse)
+    lengths = np.clip(0.03 * np.sqrt(np.diag(inverse)), 1e-5, 0.03)
+    hessian = _hessian(objective, theta, gradient, lengths)
     covariance = _floored(_with_widths(density, theta, -value, hessian))
     return Mode(theta, -value, covariance, objective.calls)
 
@@ -119,10 +124,11 @@ def _check_sigma(parameters: Parameters, theta: np.ndarray, origin: np.ndarray, 
 
 
 def _bfgs(
-    objective: _Counted, theta: np.ndarray, value: float, gradient: np.ndarray
-) -> tuple[np.ndarray, float, np.ndarray]:
-    """Minimum, its value and the estimate of the inverse Hessian."""
-    inverse, fresh = _unit_steps(gradient), True
+    objective: _Counted, theta: np.ndarray, value: float, gradient: np.ndarray, inverse: np.ndarray | None
+) -> tuple[np.ndarray, float, np.ndarray, np.ndarray]:
+    """Minimum, value and gradient there, and the estimate of the inverse Hessian, which begins as `inverse`."""
+    fresh = inverse is None  # steepest descent, of no scale yet
+    inverse = _unit_steps(gradient) if inverse is None else inverse
     for _ in range(STEPS):
         step = -inverse @ gradient
         slope = float(gradient @ step)
@@ -135,9 +141,13 @@ def _bfgs(
             inverse, fresh = _unit_steps(gradient), True
             continue
         moved, value, new_gradient = found
-        inverse = _updated(inverse, moved - theta, new_gradient - gradient, fresh)
-        theta, gradient, fresh = moved, new_gradient, False
-    return theta, value, inverse
+        step, change = moved - theta, new_gradient - gradient
+        curvature = float(step @ change)
+        if curvature > 1e-10 * np.sqrt((step @ step) * (change @ change)):
+            scaled = np.eye(len(step)) * (curvature / (change @ change)) if fresh else inverse
+            inverse, fresh = _updated(scaled, step, change, curvature), False
+        theta, gradient = moved, new_gradient
+    return theta, value, gradient, inverse
 
 
 def _unit_steps(gradient: np.ndarray) -> np.ndarray:
@@ -160,13 +170,8 @@ def _halving(
     return None
 
 
-def _updated(inverse: np.ndarray, step: np.ndarray, change: np.ndarray, fresh: bool) -> np.ndarray:
-    """The BFGS update of the inverse Hessian; left alone where the curvature is not positive."""
-    curvature = float(step @ change)
-    if curvature <= 1e-10 * np.sqrt((step @ step) * (change @ change)):
-        return inverse
-    if fresh:
-        inverse = np.eye(len(step)) * (curvature / (change @ change))
+def _updated(inverse: np.ndarray, step: np.ndarray, change: np.ndarray, curvature: float) -> np.ndarray:
+    """The BFGS update of the inverse Hessian."""
     image = inverse @ change
     return (
         inverse
@@ -175,21 +180,23 @@ def _updated(inverse: np.ndarray, step: np.ndarray, change: np.ndarray, fresh: b
     )
 
 
-def _hessian(objective: _Counted, theta: np.ndarray, inverse: np.ndarray) -> np.ndarray:
-    """By differences of the gradient; one that fails leaves BFGS's estimate."""
+def _hessian(objective: _Counted, theta: np.ndarray, gradient: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """By forward differences of the gradient; a step into nothing leaves the axis flat."""
     dim = len(theta)
-    lengths = np.clip(0.1 * np.sqrt(np.maximum(np.diag(inverse), 0.0)), 1e-4, 0.05)
-    middle = objective(theta)[1] if dim > CENTRAL else None
-    hessian = np.empty((dim, dim))
+    hessian = np.zeros((dim, dim))
     for i, length in enumerate(lengths):
-        step = np.zeros(dim)
-        step[i] = length
-        ahead, forward = objective(theta + step)
-        behind, backward = objective(theta - step) if middle is None else (0.0, middle)
-        if not (np.isfinite(ahead) and np.isfinite(behind)):
-            return np.linalg.inv(inverse)
-        hessian[i] = (forward - backward) / (2.0 * length if middle is None else length)
+        moved = theta.copy()
+        moved[i] += length
+        value, ahead = objective(moved)
+        if np.isfinite(value):
+            hessian[i] = (ahead - gradient) / length
     return 0.5 * (hessian + hessian.T)
+
+
+def _turned(hessian: np.ndarray) -> np.ndarray:
+    """A positive inverse for the first steps: curvature upwards is taken for as much downwards, none for some."""
+    values, vectors = np.linalg.eigh(hessian)
+    return (vectors / np.maximum(np.abs(values), 1.0)) @ vectors.T
 
 
 def _with_widths(density: Density, theta: np.ndarray, value: float, hessian: np.ndarray) -> np.ndarray:
