@@ -45,6 +45,7 @@ class Rules(NamedTuple):
 
     spec : as JSON, which every process can read; columns : to read; used : without which a row is left out.
     averaged : whether a trial's bins become one row; by_shape : whether each shape is an outcome.
+    whole : columns of whole numbers, which a part with missing ones has as floats.
     together : columns whose combination has to be in one part, and `series` those of one series; () for none.
     centred : transforms of whole columns, as (new name, "center" or "scale", column).
     """
@@ -56,6 +57,7 @@ class Rules(NamedTuple):
     used: tuple[str, ...]
     averaged: bool
     by_shape: bool
+    whole: tuple[str, ...]
     together: tuple[str, ...]
     series: tuple[str, ...]
     centred: tuple[tuple[str, str, str], ...]
@@ -130,17 +132,31 @@ def rules_of(spec: ModelSpec, table: Table, participants: pd.DataFrame | None) -
         series += ["blend_shape"] if by_shape else []
     read = [*used, *series, "blend_shape", "participant", "excluded", "tracker"]
     read += list(TRIAL_COLUMNS) if averaged else []
+    _check_strata(spec, table, by_shape=by_shape)
     text, centred = _without_transforms(formula.text)
+    columns = tuple(name for name in dict.fromkeys(read) if name in table.columns)
     return Rules(
-        spec.to_json(), text, participants, tuple(name for name in dict.fromkeys(read) if name in table.columns),
-        (*used, "blend_shape") if by_shape else tuple(used), averaged, by_shape,
-        tuple(name for name in series if name != "blend_shape"), tuple(series), centred,
+        spec=spec.to_json(), formula=text, participants=participants, columns=columns,
+        used=(*used, "blend_shape") if by_shape else tuple(used), averaged=averaged, by_shape=by_shape,
+        whole=tuple(name for name in used if table.columns.get(name) == "whole number"),
+        together=tuple(name for name in series if name != "blend_shape"), series=tuple(series), centred=centred,
     )  # fmt: skip
+
+
+def _check_strata(spec: ModelSpec, table: Table, *, by_shape: bool) -> None:
+    if by_shape and "blend_shape" in spec.sigma_by:
+        raise SpecError(
+            "sigma_by: expected columns other than blend_shape, found it: each shape is fitted apart and has its own "
+            "sigma."
+        )
+    for name in spec.sigma_by:
+        if table.columns.get(name) == "number":
+            raise SpecError(f"sigma_by: expected labels in {name}, found numbers: cut it into categories.")
 
 
 def _without_rows(table: Table, participants: pd.DataFrame | None) -> pd.DataFrame:
     """The columns of the table, and of the persons where it has none of that name."""
-    types = {"number": "float64", "boolean": "bool", "text": "str"}
+    types = {"number": "float64", "whole number": "int64", "boolean": "bool", "text": "str"}
     columns = {name: pd.Series(dtype=types[kind]) for name, kind in table.columns.items()}
     if participants is not None and "participant" in columns:
         columns = {**{str(name): participants[name].iloc[:0] for name in participants.columns}, **columns}
@@ -185,6 +201,12 @@ def rows_of(part: Any, rules: Rules) -> Iterator[tuple[pd.DataFrame, Mapping[str
         frame = mean_over_bins(frame) if rules.averaged else frame
         keep, counts = complete_rows(frame, rules.used)
         kept = cast(pd.DataFrame, frame[keep]).reset_index(drop=True)
+        whole = {
+            name: kept[name].astype("int64")
+            for name in rules.whole
+            if pd.api.types.is_float_dtype(kept[name])
+        }
+        kept = kept.assign(**whole) if whole else kept
         yield kept, {"bins": len(batch), **counts}, trackers
 
 

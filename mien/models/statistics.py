@@ -195,6 +195,11 @@ class _Told:
 
 
 def _statistics(spec: ModelSpec, plan: Plan, total: Sums, sha256: str, recipe: str) -> Statistics:
+    if spec.residual == "ar1" and not any(moments.gaps for moments in total.moments):
+        raise FitError(
+            "residual='ar1': expected series of two rows or more, found rows that stand alone: keep the bins, or leave "
+            "residual out."
+        )
     design = design_of(plan)
     for place, name in enumerate(plan.names):
         _check_rank(total.moments[place], total.largest[place], design, name)

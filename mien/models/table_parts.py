@@ -72,7 +72,7 @@ class ParquetPart(NamedTuple):
 class Table(NamedTuple):
     """A table in parts.
 
-    columns : name → "number", "text" or "boolean".
+    columns : name → "number", "whole number", "text" or "boolean".
     parts : FramePart, ParquetPart, or what Dask will make a DataFrame of.
     over : over(function, workers) gives its result for every part, in order.
     total : total(function, merge, workers, told) gives one result, joined in pairs; results pass through `told`.
@@ -191,10 +191,16 @@ def _schema(path: str) -> dict[str, tuple[str, bool]]:
     for field in schema:
         coded = types.is_dictionary(field.type)
         kind = field.type.value_type if coded else field.type
-        number = types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind)
-        name = "number" if number and not coded else "boolean" if types.is_boolean(kind) else "text"
-        kinds[field.name] = (name, coded)
+        kinds[field.name] = (_kind_of_arrow(types, kind, coded), coded)
     return kinds
+
+
+def _kind_of_arrow(types: Any, kind: Any, coded: bool) -> str:
+    if types.is_boolean(kind):
+        return "boolean"
+    if coded or not (types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind)):
+        return "text"
+    return "whole number" if types.is_integer(kind) else "number"
 
 
 def _check_alike(
@@ -276,6 +282,8 @@ def _on_frame(function: Callable[[FramePart], Any], frame: pd.DataFrame) -> Any:
 def _kind_of(dtype: Any) -> str:
     if pd.api.types.is_bool_dtype(dtype):
         return "boolean"
+    if pd.api.types.is_integer_dtype(dtype):
+        return "whole number"
     return "number" if pd.api.types.is_numeric_dtype(dtype) else "text"
 
 

@@ -119,6 +119,18 @@ def test_parts_in_any_order_are_the_table_in_memory(table, tmp_path, parts, seed
     assert_same_problem(stats, spec, table)
 
 
+def test_a_part_that_is_forgotten_is_noticed(table, tmp_path):
+    """The sabotage of the comparison above."""
+    spec = ModelSpec("y ~ x + (x | participant) + (1 | item)")
+    folder = in_parts(table, tmp_path / "parts", 40)
+    (folder / "part-7.parquet").unlink()
+    stats = dataclasses.replace(
+        sufficient_statistics(spec, folder), counts=make_problem(spec, table)[1].counts
+    )
+    with pytest.raises(AssertionError, match="Not equal to tolerance"):
+        assert_same_problem(stats, spec, table)
+
+
 @pytest.mark.parametrize("right", ["center(x) * medium", "scale(x) + (center(x) || item)", "0 + x", "1"])
 def test_transforms_that_need_the_mean_of_all_rows(table, tmp_path, right):
     spec = ModelSpec(f"y ~ {right} + (1 | participant)")
@@ -211,6 +223,40 @@ def test_columns_of_persons_are_joined(trials, tmp_path):
     assert_same_problem(stats, spec, data, participants)
     with pytest.raises(FitError, match="a row for every participant"):
         sufficient_statistics(spec, tmp_path / "parts", participants=participants[1:])
+
+
+def test_parts_without_a_row_to_model_add_nothing(table, tmp_path):
+    spec = ModelSpec("y ~ group * x + (x | participant) + (1 | item)")
+    data = pd.concat(
+        [table.assign(excluded="lost", item="other"), table.assign(excluded="")], ignore_index=True
+    )
+    folder = in_parts(data, tmp_path / "parts", 4)
+    data[:0].to_parquet(folder / "empty.parquet", index=False)
+    assert_same_problem(sufficient_statistics(spec, folder), spec, data)
+
+
+def test_whole_numbers_stay_whole_where_some_are_missing(table, tmp_path):
+    """A part with a missing participant has floats; its others are still "7", not "7.0"."""
+    folder = tmp_path / "parts"
+    folder.mkdir()
+    persons = pd.array(table["participant"], dtype="Int64")
+    persons[3] = pd.NA
+    data = table.assign(participant=persons)
+    data[:200].to_parquet(folder / "first.parquet", index=False)
+    data[200:].to_parquet(folder / "second.parquet", index=False)
+    stats = sufficient_statistics("y ~ x + (1 | participant)", folder)
+    assert set(stats.moments[0].levels[0]) == {str(number) for number in range(1, 13)}
+    assert stats.counts["missing"] == 2
+
+
+def test_strata_and_series_that_cannot_be_are_refused(trials, table):
+    with pytest.raises(SpecError, match="other than blend_shape"):
+        sufficient_statistics(PLAIN, trials, sigma_by=("blend_shape",))
+    with pytest.raises(SpecError, match="expected labels in x"):
+        sufficient_statistics("y ~ x + (1 | participant)", table, sigma_by=("x",))
+    alone = table.assign(trial=np.arange(len(table)), bin=0)
+    with pytest.raises(FitError, match="stand alone"):
+        sufficient_statistics("y ~ x + (1 | participant)", alone, residual="ar1")
 
 
 def test_workers_and_file_names_change_nothing(table, tmp_path):
