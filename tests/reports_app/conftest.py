@@ -88,6 +88,31 @@ def fit(effects):
     return tree
 
 
+@pytest.fixture(scope="session")
+def weighted_fit(fit):
+    """The same fit as an engine with importance sampling would give it; one shape was sampled by NUTS."""
+    tree = fit.copy()
+    verdict = {
+        "kind": "importance",
+        "passed": True,
+        "reason": "",
+        "khat_engine": 0.11,
+        "ess_min": 2100.0,
+        "max_z": 1.8,
+    }
+    verdicts = {str(name): verdict for name in fit["posterior"]["blend_shape"].values}
+    verdicts["jawOpen"] = {"kind": "importance", "passed": True, "reason": "", "fallback": "nuts"}
+    tree.attrs = fit.attrs | {
+        "engine": "collapsed",
+        "engine_verdict": json.dumps(verdicts),
+        "diagnostics_detail": json.dumps({
+            "kind": "importance", "max_khat": 0.32, "min_ess": 812.4, "max_z": 2.88, "outcomes": len(verdicts),
+            "failed": {}, "fallbacks": {"more points": 2, "nuts": 1},
+        }),
+    }  # fmt: skip
+    return tree
+
+
 RECIPE = """
 baseline_correction = "subtract"
 sides = "mean"

@@ -78,3 +78,24 @@ def test_what_was_not_fitted_is_said(fit):
     odd = fit.copy()
     odd.attrs = {**fit.attrs, "left_out": json.dumps({"tongueOut": "never moved"})}
     assert "Not fitted: tongueOut (never moved)." in " ".join(methods.methods_sentences("x", odd))
+
+
+def test_a_weighted_fit_is_told_by_its_weights(fit, weighted_fit):
+    told = methods.engine_sentence(weighted_fit)
+    assert "4 runs of importance sampling" in told
+    assert (
+        "the checks of the computation (Pareto k at most 0.32, effective sample sizes of at least 812, |z| between "
+        "runs at most 2.9, 1 outcome sampled by NUTS instead) were passed."
+    ) in told
+    assert "R-hat" not in told
+    assert "(" not in methods.engine_sentence(fit).split("the checks")[1]
+
+
+def test_the_checks_are_those_of_each_way_of_drawing(fit, weighted_fit):
+    assert methods.checks_statement({"a": fit}).startswith("R-hat at most 1.01")
+    assert methods.checks_statement({"a": fit, "b": fit}).endswith("no divergences, in every fit")
+    assert "R-hat" not in methods.checks_statement({"a": weighted_fit})
+    both = methods.checks_statement({"a": fit, "b": weighted_fit})
+    assert both.startswith("R-hat")
+    assert "no divergences (a); Pareto k of the importance weights" in both
+    assert both.endswith("standard errors (b)")

@@ -78,3 +78,18 @@ def test_diagnostics_tell_the_worst(effects, fit, row):
     one = tables.diagnostics_table({"valence": worse}, {"valence": bare}).iloc[0]
     assert one[["worst R-hat", "least bulk ESS", "divergences"]].tolist() == ["1.040", "90", "–"]
     assert tables.computation_table(worse)["checks"].tolist().count("failed") == 1
+
+
+def test_a_weighted_fit_shows_its_weights_and_no_r_hat(effects, fit, weighted_fit):
+    one = tables.diagnostics_table({"valence": effects}, {"valence": weighted_fit}).iloc[0]
+    assert one[["worst Pareto k", "least ESS", "largest |z|"]].tolist() == ["0.32", "812", "2.9"]
+    assert one["fallbacks"] == "more points 2, nuts 1"
+    assert not {"worst R-hat", "divergences"} & set(one.index)
+    both = tables.diagnostics_table({"a": effects, "b": effects}, {"a": fit, "b": weighted_fit})
+    assert both["worst R-hat"].tolist() == ["1.004", "–"]
+    assert both["worst Pareto k"].tolist() == ["–", "0.32"]
+    computed = tables.computation_table(effects, weighted_fit).set_index("blend shape")
+    assert computed.loc["mouthSmile", ["Pareto k", "ESS", "fallback"]].tolist() == ["0.11", "2100", "–"]
+    assert computed.loc["jawOpen", ["Pareto k", "ESS", "fallback"]].tolist() == ["–", "–", "nuts"]
+    assert "R-hat" not in computed
+    assert "R-hat" in tables.computation_table(effects, fit)
