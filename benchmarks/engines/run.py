@@ -1,6 +1,6 @@
 """All measurements of the engine, or single parts: `python benchmarks/engines/run.py [PART [PIECE …]] [--quick]`.
 
-    run.py                       everything but `joint` against nutpie, which takes an hour: ask for it
+    run.py                       everything but `joint` against nutpie, which takes up to two hours: ask for it
     run.py slopes lme4 collapsed the interleaved rounds alone
     run.py joint nutpie          one piece
 
