@@ -20,6 +20,7 @@ import pandas as pd
 from mien.models.levels import codes_of, labels_in_use
 from mien.study.errors import SpecError
 from mien.study.formula import TRANSFORMS
+from mien.study.tables import nearest
 from mien.study.trials import MEDIA, VALENCES
 
 __all__ = ["Coded", "code_columns", "is_category", "levels_of", "with_coded_columns"]
@@ -73,25 +74,37 @@ def _contrast_columns(name: str, levels: Sequence[str]) -> dict[str, np.ndarray]
     return columns
 
 
-def code_columns(data: pd.DataFrame, names: Sequence[str]) -> dict[str, Coded]:
+def code_columns(
+    data: pd.DataFrame, names: Sequence[str], levels: Mapping[str, Sequence[str]] | None = None
+) -> dict[str, Coded]:
     """The coding of every category among the columns `names`; numeric columns are not in the result.
+
+    Parameters
+    ----------
+    levels : of a fit's categories, for rows that the fit has not seen; None takes the levels in use.
 
     Raises
     ------
     SpecError
-        For a category with one level in use.
+        For a category with one level in use, or, given `levels`, with another one.
     """
     coded = {}
     for name in names:
         column = cast(pd.Series, data[name])
-        if not is_category(column):
+        if not (is_category(column) if levels is None else name in levels):
             continue
-        levels = levels_of(column, name)
+        mine = levels_of(column, name) if levels is None else list(levels[name])
         codes, labels = codes_of(column)
-        number = {level: place for place, level in enumerate(levels)}
-        place = np.array([number.get(label, -1) for label in labels])[codes]
-        columns = _contrast_columns(name, levels)
-        coded[name] = Coded({new: values[place] for new, values in columns.items()}, tuple(levels))
+        number = {level: place for place, level in enumerate(mine)}
+        strange = [label for label in labels_in_use(column) if label not in number]
+        if strange:
+            raise SpecError(
+                f"{name}: expected one of the fit's levels ({', '.join(mine)}), found {strange[0]!r}"
+                f"{nearest(strange[0], mine)}: leave those rows out."
+            )
+        place = np.array([number.get(label, -1) for label in labels], dtype=np.int64)[codes]
+        columns = _contrast_columns(name, mine)
+        coded[name] = Coded({new: values[place] for new, values in columns.items()}, tuple(mine))
     return coded
 
 

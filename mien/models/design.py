@@ -20,9 +20,10 @@ from mien.models.plain_terms import plain_terms
 from mien.study.errors import SpecError
 from mien.study.formula import Formula, GroupTerm
 
-__all__ = ["RESERVED_NAMES", "Block", "Design", "bambi_parts", "build_design", "rank_of"]
+__all__ = ["RESERVED_NAMES", "Block", "Design", "bambi_parts", "build_design", "new_columns", "rank_of"]
 
 FUNCTIONS = {"log": np.log, "exp": np.exp, "sqrt": np.sqrt}
+STATEFUL = ("scale", "center", "bs", "poly")  # transforms that depend on all rows
 MAX_TERMS = 12
 RESERVED_NAMES = ("sigma", "rho")  # of the posterior, beside the coefficients
 
@@ -113,12 +114,14 @@ class _Plain(NamedTuple):
         return label
 
 
-def _plain(data: pd.DataFrame, formula: Formula) -> _Plain:
+def _plain(data: pd.DataFrame, formula: Formula, levels: Mapping[str, Sequence[str]] | None = None) -> _Plain:
     names = effect_columns(formula)
-    coded = code_columns(data, names)
+    coded = code_columns(data, names, levels)
     safe, columns = {}, {}
     for name in names:
         if name not in coded:
+            if levels is not None and not pd.api.types.is_numeric_dtype(data[name]):
+                raise SpecError(f"{name}: expected numbers, as in the fit, found {data[name].dtype}.")
             columns[name] = data[name].to_numpy(dtype=np.float64)
             continue
         for place, (new, values) in enumerate(coded[name].columns.items()):
@@ -239,6 +242,42 @@ def build_design(formula: Formula, data: pd.DataFrame) -> Design:
         )
     coding = {name: coded.levels for name, coded in plain.coded.items()}
     return Design(tuple(coefficients), columns, tuple(blocks), coding)
+
+
+def new_columns(
+    formula: Formula, data: pd.DataFrame, levels: Mapping[str, Sequence[str]]
+) -> tuple[list[str], np.ndarray, list[tuple[str, tuple[str, ...], np.ndarray]]]:
+    """The columns of rows that a fit has not seen, coded as in the fit.
+
+    Parameters
+    ----------
+    data : complete rows. levels : category → levels of the fit (`Design.coding`).
+
+    Returns
+    -------
+    Names and columns (row, coefficient) of X, and (factor, terms, columns (row, term)) of every group term.
+
+    Raises
+    ------
+    SpecError
+        For other levels, text where the fit has numbers, or a transform whose numbers come from the fit's rows.
+    """
+    text = " ".join([formula.common, *(term.effects for term in formula.groups)])
+    found = [name for name in STATEFUL if re.search(rf"\b{name}\s*\(", text)]
+    if found:
+        raise SpecError(
+            f"formula: expected columns and their products for rows that the fit has not seen, found {found[0]}(…), "
+            "whose numbers come from the fit's own rows: put the transformed column into the data."
+        )
+    plain = _plain(data, formula, levels)
+    names, columns = _matrix(formula.common, plain)
+    groups = []
+    for term in formula.groups:
+        for single in expanded(term):
+            labels, matrix = _matrix(single.effects, plain)
+            terms = tuple("1" if label == "Intercept" else label for label in labels)
+            groups.append((single.group, terms, matrix))
+    return names, columns, groups
 
 
 def rank_of(columns: np.ndarray) -> int:
