@@ -475,7 +475,7 @@ def make_density(
     origin = _least_squares(used @ rows @ used.T, used @ rows @ response)
     left = response - origin @ used
     spread = float(np.sqrt(max(left @ rows @ left, 0.0) / max(moments.rows.sum(), 1.0)))
-    sigma = [priors.get(f"sigma:{name}", priors["sigma"]).prior for name in strata]
+    sigma = [priors[f"sigma:{name}" if name else "sigma"].prior for name in strata]
     base = float(np.mean([kind.value if isinstance(kind, Fixed) else spread for kind in sigma])) or 1.0
     scale = _scales(blocks, places, moments, base if base > 0 else 1.0)
     parameters = make_parameters(blocks, priors, tuple(strata), bool(moments.gaps), scale)
