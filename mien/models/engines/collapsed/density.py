@@ -99,7 +99,9 @@ def make_places(blocks: Sequence[Block], coefficients: int, moments: Moments) ->
     prior.add_coefficients(at, coefficients, blocks)
     variables = np.array(inner, dtype=np.int64).reshape(len(inner), cells)
     pairs = np.column_stack(np.triu_indices(len(inner)))[:-1]  # all but the response with itself
-    slot = structure.slot(variables[pairs[:, 0]], variables[pairs[:, 1]])
+    slot = _slots(
+        structure, variables, pairs, moments.codes, _nodes(moments, terms_of, first_term, coefficients)
+    )
     term = np.empty_like(natural_term)
     term[structure.position[:-1]] = natural_term
     strata = len(moments.rows)
@@ -111,6 +113,65 @@ def make_places(blocks: Sequence[Block], coefficients: int, moments: Moments) ->
         structure, term, structure.position[variables], pairs, slot, moments.stratum, *prior.arrays(), distinct,
         inverse.ravel(),
     )  # fmt: skip
+
+
+class _Node(NamedTuple):
+    """Entries of a cell that belong to one level: of a factor, or (factor −1) the coefficients or the response."""
+
+    factor: int
+    entries: list[int]
+
+
+def _nodes(moments: Moments, terms_of, first_term: np.ndarray, coefficients: int) -> list[_Node]:
+    nodes = [
+        _Node(factor, [int(first_term[b]) + j for b, j in terms]) for factor, terms in enumerate(terms_of)
+    ]
+    last = int(first_term[-1])
+    return [*nodes, _Node(-1, list(range(last, last + coefficients))), _Node(-1, [last + coefficients])]
+
+
+def _slots(
+    structure: Structure, variables: np.ndarray, pairs: np.ndarray, codes: np.ndarray, nodes: list[_Node]
+) -> np.ndarray:
+    """(pair, cell) where each product is stored; looked up once for each two levels that meet."""
+    number = np.empty((len(variables), len(variables)), dtype=np.int64)
+    number[pairs[:, 0], pairs[:, 1]] = number[pairs[:, 1], pairs[:, 0]] = np.arange(len(pairs))
+    result = np.empty((len(pairs), codes.shape[0]), dtype=np.int64)
+    for place, one in enumerate(nodes):
+        for other in nodes[place:]:
+            if not (one.entries and other.entries) or one.entries == other.entries == [len(variables) - 1]:
+                continue
+            first, inverse = _meetings(codes, one.factor, other.factor)
+            a, b = variables[one.entries[0], first], variables[other.entries[0], first]
+            base, width = structure.slot(a, b)
+            ahead = structure.position[a] <= structure.position[b]
+            for i, entry in enumerate(one.entries):
+                for j, second in enumerate(other.entries):
+                    if one is other and j < i:
+                        continue
+                    found = base + np.where(ahead, i * width + j, j * width + i)
+                    result[number[entry, second]] = found[inverse]
+    return result
+
+
+def _meetings(codes: np.ndarray, one: int, other: int) -> tuple[np.ndarray, np.ndarray]:
+    """A cell for each two levels that meet, and for each cell which two."""
+    cells = len(codes)
+    if one < 0 and other < 0:
+        return np.zeros(min(cells, 1), dtype=np.int64), np.zeros(cells, dtype=np.int64)
+    if one < 0 or other < 0 or one == other:
+        keys = codes[:, max(one, other)]
+    else:
+        keys = codes[:, one] * (int(codes[:, other].max(initial=0)) + 1) + codes[:, other]
+    top = int(keys.max(initial=0)) + 1
+    if top > 4 * cells + 1000:
+        _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
+        return first, inverse
+    table = np.full(top, -1, dtype=np.int64)
+    table[keys] = np.arange(cells)
+    first = table[table >= 0]
+    table[keys[first]] = np.arange(len(first))
+    return first, table[keys]
 
 
 class _PriorEntries:
@@ -147,7 +208,7 @@ class _PriorEntries:
         numbers = np.repeat([part[2] for part in self.parts], [len(part[0]) for part in self.parts])
         position = self.structure.position
         row, column = np.minimum(position[one], position[other]), np.maximum(position[one], position[other])
-        return self.structure.slot(one, other), row, column, numbers.astype(np.int64)
+        return self.structure.slot(one, other)[0], row, column, numbers.astype(np.int64)
 
 
 def _packed(k: int) -> int:

@@ -17,10 +17,10 @@ are stored as zeros, so that the arithmetic runs over unbroken stretches.
     segment     the part of a boundary that one later supernode owns, and the places of its entries there
 """
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from numba import njit
 
 __all__ = ["MAX_ROOT", "Layout", "Plan", "Structure", "analyse"]
 
@@ -57,8 +57,8 @@ class Plan(NamedTuple):
     start : (supernode + 1,) first variable. width : (supernode,) numbers a row of the panel takes, padding included.
     panel : (supernode + 1,) offset of the panel. boundary, boundary_from : variables, and (supernode + 1,) offsets.
     batch : (batch + 1,) first supernode of each batch.
-    segment_from : (batch + 1,); owner, first, last : (segment,) the supernode that owns boundary entries first … last−1.
-    run_from : (segment + 1,); run_at, run_to, run_place : (run,) entries run_at … run_to−1 of the boundary lie at
+    segment_from : (batch + 1,); owner, first, last : (segment,) the supernode that owns boundary entries first …
+    last−1. run_from : (segment + 1,); run_at, run_to, run_place : (run,) entries run_at … run_to−1 of the boundary lie at
     consecutive columns from run_place on in the owner's panel.
     """
 
@@ -93,19 +93,18 @@ class Structure(NamedTuple):
         """Size of the dense root."""
         return int(self.plan.start[-1] - self.plan.start[-2])
 
-    def slot(self, one: np.ndarray, other: np.ndarray) -> np.ndarray:
-        """Where the entry of two variables (natural numbers) is stored in the panels."""
+    def slot(self, one: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Where the entry of two variables (natural numbers) is stored in the panels, and the width of that panel."""
         plan = self.plan
         a, b = self.position[one], self.position[other]
         i, j = np.minimum(a, b), np.maximum(a, b)
         owner = np.searchsorted(plan.start, i, side="right") - 1
         size = plan.start[owner + 1] - plan.start[owner]
-        own = j < plan.start[owner + 1]
-        keys = _keys(plan)
-        found = np.searchsorted(keys, owner * (self.layout.size + 1) + j)
+        found = np.searchsorted(_keys(plan), owner * (self.layout.size + 1) + j)
         in_boundary = size + found - plan.boundary_from[owner]
-        column = np.where(own, j - plan.start[owner], in_boundary)
-        return plan.panel[owner] + (i - plan.start[owner]) * plan.width[owner] + column
+        column = np.where(j < plan.start[owner + 1], j - plan.start[owner], in_boundary)
+        width = plan.width[owner]
+        return plan.panel[owner] + (i - plan.start[owner]) * width + column, width
 
 
 def _keys(plan: Plan) -> np.ndarray:
@@ -190,7 +189,7 @@ def _components(nodes: _Nodes, factor: int, pairs: np.ndarray) -> tuple[np.ndarr
     graph = coo_array(
         (np.ones(len(mine), dtype=np.int8), (mine[:, 1] - start, levels + place)), shape=(size, size)
     )
-    count, label = connected_components(graph, directed=False)
+    label = connected_components(graph, directed=False)[1]
     names, component = np.unique(label[:levels], return_inverse=True)
     return component, len(names)
 
@@ -229,7 +228,8 @@ def _boundaries(layout: Layout, nodes: _Nodes, pairs: np.ndarray, order: _Order)
         boundary[:, 0] -= top
         boundary = _filled(nodes, order, boundary)
         found.append(boundary)
-        pairs = np.concatenate([after[~new], boundary + [top, 0]])
+        clique = np.column_stack([boundary[:, 0] + top, boundary[:, 1]])
+        pairs = np.concatenate([after[~new], clique])
         made += count
     return np.concatenate(found) if found else np.zeros((0, 2), dtype=np.int64)
 
@@ -314,47 +314,81 @@ def _turns(order: _Order, nodes: _Nodes, boundaries: np.ndarray) -> np.ndarray:
 
 def _with_batches(start, width, panel, boundary, boundary_from) -> Plan:
     """Neighbours with equal boundaries as batches; segments and runs of each batch."""
-    supernodes = len(width)
+    batch = _batches(start, width, boundary, boundary_from)
+    counts = _segments(start, boundary, boundary_from, batch, *([np.zeros(0, dtype=np.int64)] * 8))
+    segments, runs = int(counts[0]), int(counts[1])
+    arrays = [
+        np.zeros(size, dtype=np.int64) for size in (len(batch), *[segments] * 3, segments + 1, *[runs] * 3)
+    ]
+    _segments(start, boundary, boundary_from, batch, *arrays)
+    return Plan(start, width, panel, boundary, boundary_from, batch, *arrays)
+
+
+@njit(cache=True)
+def _batches(start, width, boundary, boundary_from):
+    """First supernode of each batch, and the number of supernodes."""
     batch = [0]
-    for s in range(1, supernodes):
-        if not _alike(s - 1, s, start, width, boundary, boundary_from):
+    for s in range(1, width.size):
+        a, b = boundary_from[s - 1], boundary_from[s]
+        alike = width[s] == width[s - 1] and start[s + 1] - start[s] == start[s] - start[s - 1]
+        k = 0
+        while alike and k < b - a:
+            alike = boundary[a + k] == boundary[b + k]
+            k += 1
+        if not alike:
             batch.append(s)
-    batch.append(supernodes)
-    segment_from, owner, first, last = [0], [], [], []
-    run_from, run_at, run_to, run_place = [0], [], [], []
-    for s in batch[:-1]:
+    batch.append(width.size)
+    return np.array(batch)
+
+
+@njit(cache=True)
+def _segments(  # noqa: C901, PLR0912, PLR0913, PLR0917
+    start,
+    boundary,
+    boundary_from,
+    batch,
+    segment_from,
+    owner,
+    first,
+    last,
+    run_from,
+    run_at,
+    run_to,
+    run_place,
+):
+    """Fill the arrays (where they have room) and count segments and runs."""
+    fill = segment_from.size > 0
+    segments, runs = 0, 0
+    for b in range(batch.size - 1):
+        s = batch[b]
         entries = boundary[boundary_from[s] : boundary_from[s + 1]]
-        owners = np.searchsorted(start, entries[:-1], side="right") - 1
-        cuts = np.flatnonzero(np.diff(owners)) + 1
-        edges = [0, *cuts.tolist(), len(entries) - 1] if len(entries) > 1 else [0]
-        for low, high in zip(edges[:-1], edges[1:], strict=True):
-            a = int(owners[low])
-            size = int(start[a + 1] - start[a])
-            rest = entries[low:]
+        low = 0
+        while low < entries.size - 1:  # the response owns nothing
+            a = np.searchsorted(start, entries[low], side="right") - 1
             outside = boundary[boundary_from[a] : boundary_from[a + 1]]
-            places = np.where(rest < start[a + 1], rest - start[a], size + np.searchsorted(outside, rest))
-            breaks = np.flatnonzero(np.diff(places) != 1) + 1
-            marks = [0, *breaks.tolist(), len(rest)]
-            for begin, end in zip(marks[:-1], marks[1:], strict=True):
-                run_at.append(low + begin)
-                run_to.append(low + end)
-                run_place.append(int(places[begin]))
-            run_from.append(len(run_at))
-            owner.append(a)
-            first.append(low)
-            last.append(high)
-        segment_from.append(len(owner))
-    lists: Sequence[list[int]] = (
-        batch, segment_from, owner, first, last, run_from, run_at, run_to, run_place,
-    )  # fmt: skip
-    return Plan(
-        start, width, panel, boundary, boundary_from, *(np.array(item, dtype=np.int64) for item in lists)
-    )
-
-
-def _alike(one: int, other: int, start, width, boundary, boundary_from) -> bool:
-    if width[one] != width[other] or start[one + 1] - start[one] != start[other + 1] - start[other]:
-        return False
-    a = boundary[boundary_from[one] : boundary_from[one + 1]]
-    b = boundary[boundary_from[other] : boundary_from[other + 1]]
-    return bool(np.array_equal(a, b))
+            if fill:
+                owner[segments], first[segments], run_from[segments] = a, low, runs
+            high, k, before = low, 0, np.int64(-2)
+            for at in range(low, entries.size):
+                if entries[at] < start[a + 1]:
+                    place, high = entries[at] - start[a], at + 1
+                else:
+                    while outside[k] < entries[at]:
+                        k += 1
+                    place = start[a + 1] - start[a] + k
+                if place != before + 1:
+                    if fill:
+                        run_at[runs], run_place[runs] = at, place
+                    runs += 1
+                if fill:
+                    run_to[runs - 1] = at + 1
+                before = place
+            if fill:
+                last[segments] = high
+            segments += 1
+            low = high
+        if fill:
+            segment_from[b + 1] = segments
+    if fill:
+        run_from[segments] = runs
+    return np.array([segments, runs])

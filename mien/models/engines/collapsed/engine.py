@@ -40,7 +40,7 @@ POINTS_PER_DRAW = (
     0.7  # a weighted point is worth about .75 independent draws: 4,000 draws of 2,000 points' worth
 )
 COPIES = 2  # draws of every point while its factor is there; a third takes another factorisation
-MOST_KEPT = 20_000_000  # numbers kept for that; larger models are factored again instead
+MOST_KEPT = 40_000_000  # numbers kept for that; larger models are factored again instead
 FEWEST_POINTS = 1600  # worth the 400 that the verdict asks for, with room
 
 
