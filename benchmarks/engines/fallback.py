@@ -21,7 +21,7 @@ def run(names, quick):
         truth = simulators.paper_sized_truth(rng)
         data = design.frame().assign(activation=simulators.draw_activation(design, rng, truth))
         timed = fits.fit(simulators.SLOPES, data, engine="collapsed", seed=number)
-        found += [{**one, "number": number, "truth": truth} for one in fits.verdict(timed.tree)]
+        found += [{**one, "number": number, "truth": truth} for one in fits.verdicts(timed.tree)]
         seconds.append(timed.seconds)
     record.save("fallback", {"paper-size data sets": summary(found, seconds)})
 

@@ -49,7 +49,7 @@ def collapsed(data, count):
     for number in range(count + 1):
         timed = fits.fit(simulators.JOINT, data, engine="collapsed", seed=number)
         if number:
-            found.append((timed.seconds, fits.verdict(timed.tree)[0]))
+            found.append((timed.seconds, fits.verdicts(timed.tree)[0]))
     return {
         "rows": len(data),
         "seconds": record.spread([seconds for seconds, _ in found]),

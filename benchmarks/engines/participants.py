@@ -23,7 +23,7 @@ def run(names, quick):
             timed = fits.fit(simulators.SLOPES, data, engine="collapsed", seed=number)
             if number:
                 timings.append(timed.seconds)
-        one = fits.verdict(timed.tree)[0]
+        one = fits.verdicts(timed.tree)[0]
         rows.append(
             {
                 "participants": size,

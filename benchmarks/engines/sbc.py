@@ -38,7 +38,7 @@ def run(names, quick):
             group_effects=False,
             priors=priors,
         )
-        found += fits.verdict(timed.tree)
+        found += fits.verdicts(timed.tree)
         below += list(rank(timed.tree, truths))
     seconds = time.perf_counter() - start
     entry = {

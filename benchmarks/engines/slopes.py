@@ -59,7 +59,7 @@ def run_rounds(design, names, rounds):
     """mien and lme4 in turn; the first round warms up and is not counted."""
     mine = "collapsed" in names and present("collapsed")
     seconds = {"lme4": [], "lme4 without derivatives": [], "collapsed": []}
-    verdicts, distinct, singular = [], [], 0
+    verdicts, singular = [], 0
     with tempfile.TemporaryDirectory() as folder:
         sampled.write_design(design, Path(folder) / "design.csv")
         with Lme4(Path(folder), "lme4" in names) as lme4:
@@ -77,13 +77,12 @@ def run_rounds(design, names, rounds):
                     singular += theirs["singular"]
                 if timed:
                     seconds["collapsed"].append(timed.seconds)
-                    verdicts += fits.verdict(timed.tree)
-                    distinct.append(distinct_points(timed.tree))
+                    verdicts += fits.verdicts(timed.tree)
     entries = {name: {"seconds": record.spread(values)} for name, values in seconds.items() if values}
     if "lme4" in entries:
         entries["lme4"]["singular_fits"] = singular
     if verdicts:
-        entries["collapsed"] |= quality(verdicts, distinct, seconds["collapsed"])
+        entries["collapsed"] |= quality(verdicts, seconds["collapsed"])
     if mine and "lme4" in entries:
         entries["collapsed against lme4"] = {
             "required": "at most 0.8 (stretch 0.5)",
@@ -126,20 +125,11 @@ def ratios(mine, theirs, name):
     }
 
 
-def distinct_points(tree):
-    """Different theta among the kept draws."""
-    stats = tree["sample_stats"]
-    if "point" not in stats:
-        return 0
-    keys = np.stack([np.asarray(stats[name]).ravel() for name in ("run", "point") if name in stats])
-    return int(np.unique(keys, axis=1).shape[1])
-
-
-def quality(verdicts, distinct, seconds):
+def quality(verdicts, seconds):
     least = [float(one["ess_min"]) for one in verdicts]
     return {
         "ess_min": record.spread(least),
-        "distinct_theta": record.spread(distinct),
+        "distinct_theta": record.spread([one["distinct"] for one in verdicts]),
         "khat_max": max(float(one["khat_engine"]) for one in verdicts),
         "passed": sum(bool(one["passed"]) for one in verdicts) / len(verdicts),
         "fallbacks": sum(bool(one["fallback"]) for one in verdicts),
@@ -174,7 +164,7 @@ def against(name, design, count):
         if mine:
             data = frame_of(design, order, y)
             timed = [fits.fit(formula, data, engine="collapsed", seed=10 * number + n) for n in range(6)][1:]
-            own.append([(one.seconds, fits.own_ess(one.tree)) for one in timed])
+            own.append([(one.seconds, fits.verdicts(one.tree)[0]["ess_min"]) for one in timed])
     entry = {
         "formula": formula,
         "seconds": record.spread([one.seconds for one, _ in theirs]),
