@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from mien.models.effect_tables import effects
     from mien.models.fitting import fit
     from mien.models.group_draws import group_effects
+    from mien.models.predictive_density import log_likelihood
+    from mien.models.replicates import posterior_predictive
+    from mien.models.scoring import score
     from mien.models.spec import ModelSpec
     from mien.models.statistics import load_statistics, sufficient_statistics
     from mien.models.storage import load, save
@@ -35,16 +38,20 @@ _HOMES = {
     "group_effects": "mien.models",
     "load": "mien.models",
     "load_statistics": "mien.models",
+    "log_likelihood": "mien.models",
+    "posterior_predictive": "mien.models",
     "prepare": "mien.workflow.preparing",
     "read_recording": "mien.capture.formats",
     "save": "mien.models",
+    "score": "mien.models",
     "sufficient_statistics": "mien.models",
 }
 _FOLDERS = ("models", "priors")
 
 __all__ = [
-    "MienError", "ModelSpec", "Recipe", "Study", "contrast", "effects", "fit", "group_effects",
-    "load", "load_statistics", "models", "prepare", "priors", "read_recording", "save", "sufficient_statistics",
+    "MienError", "ModelSpec", "Recipe", "Study", "contrast", "effects", "fit", "group_effects", "load",
+    "load_statistics", "log_likelihood", "models", "posterior_predictive", "prepare", "priors", "read_recording",
+    "save", "score", "sufficient_statistics",
 ]  # fmt: skip
 
 

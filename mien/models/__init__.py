@@ -9,6 +9,11 @@ Import rule: this folder imports `mien.priors` and `mien.study` only; PyMC, nutp
     diagnostics                 the gate
     effect_tables, group_draws  what to read from a fit
     storage                     on disk and back
+    refit                       from a stored fit back to its outcome
+    predictive_density          units left out
+    new_rows, person_posterior,
+    scoring                     a person whom the fit has not seen
+    replicates                  posterior predictive draws
     statistics, table_parts,
     row_survey, row_sums        sums over the rows of tables that are larger than memory
 
@@ -24,13 +29,16 @@ if TYPE_CHECKING:
     from mien.models.families.valence import valence
     from mien.models.fitting import fit
     from mien.models.group_draws import group_effects
+    from mien.models.predictive_density import log_likelihood
+    from mien.models.replicates import posterior_predictive
+    from mien.models.scoring import score
     from mien.models.spec import FAMILIES, ModelSpec
     from mien.models.statistics import load_statistics, sufficient_statistics
     from mien.models.storage import fingerprint, load, save
 
 __all__ = [
-    "FAMILIES", "ModelSpec", "effects", "fingerprint", "fit", "group_effects", "load", "load_statistics", "save",
-    "sufficient_statistics", "to_bambi", "valence",
+    "FAMILIES", "ModelSpec", "effects", "fingerprint", "fit", "group_effects", "load", "load_statistics",
+    "log_likelihood", "posterior_predictive", "save", "score", "sufficient_statistics", "to_bambi", "valence",
 ]  # fmt: skip
 
 _HOMES = {
@@ -42,7 +50,10 @@ _HOMES = {
     "group_effects": "group_draws",
     "load": "storage",
     "load_statistics": "statistics",
+    "log_likelihood": "predictive_density",
+    "posterior_predictive": "replicates",
     "save": "storage",
+    "score": "scoring",
     "sufficient_statistics": "statistics",
     "to_bambi": "engines.bambi_model",
     "valence": "families.valence",

@@ -1,0 +1,175 @@
+"""`posterior_predictive`: what the model would have shown in place of the rows that it was fitted to.
+
+    in sample       the stored effects and new residuals: the same persons and stimuli again
+    new_groups      effects of these factors drawn anew from their populations: other persons, other stimuli
+    in_sample=False all of them
+
+Residuals follow the fit's: precision weights, known standard errors, strata, AR(1) along each series. A row that is
+the mean of replicates is replicated as such a mean.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import xarray as xr
+
+from mien.models.diagnostics import outcomes_of
+from mien.models.engines.problem import Outcome
+from mien.models.refit import (
+    check_gaussian,
+    coefficients_of,
+    effects_of,
+    natural_of,
+    outcome_of,
+    used_rows,
+)
+from mien.study.errors import FitError
+
+__all__ = ["posterior_predictive"]
+
+CHUNK = 2_000_000  # numbers that are worked on at once
+MOST = 200_000_000  # numbers of a result, 0.8 GB as float32
+
+
+class _Factor(NamedTuple):
+    """One factor's effects: keys and (row, term) columns, codes (row,), root of the covariance (draw, term, term)."""
+
+    keys: list[str]
+    columns: np.ndarray
+    codes: np.ndarray
+    levels: int
+    root: np.ndarray
+
+
+def posterior_predictive(
+    fit: xr.DataTree,
+    *,
+    seed: int,
+    draws: int | None = None,
+    in_sample: bool = True,
+    new_groups: Sequence[str] = (),
+) -> xr.Dataset:
+    """Replicates of the rows of a Gaussian fit.
+
+    Parameters
+    ----------
+    seed : of the replicates. draws : of each chain, spread evenly; None takes all.
+    in_sample : False draws the effects of every factor anew.
+    new_groups : factors whose effects are drawn anew, ``("participant",)``.
+
+    Returns
+    -------
+    Dataset with `outcome` (chain, draw, [blend_shape], observation) float32, NaN where a shape lacks the observation.
+
+    Raises
+    ------
+    FitError
+        For factors that the model does not have, effects that were not stored, or a result that is too large.
+    """
+    check_gaussian(fit, "posterior_predictive")
+    posterior, shapes = fit["posterior"].dataset, outcomes_of(fit)
+    chains, total = posterior.sizes["chain"], posterior.sizes["draw"]
+    kept = np.arange(total)
+    if draws is not None:
+        if not 1 <= draws <= total:
+            raise FitError(f"draws: expected 1 to {total}, found {draws!r}.")
+        kept = np.floor((np.arange(draws) + 0.5) * total / draws).astype(np.int64)
+    picked = (np.arange(chains)[:, None] * total + kept).ravel()
+    observations = fit["observed_data"].dataset["observation"].to_numpy()
+    size = len(picked) * len(shapes) * len(observations)
+    if size > MOST:
+        raise FitError(
+            f"posterior_predictive: expected at most {MOST:,} numbers, found {size:,}: ask for fewer draws."
+        )
+    result = np.full((len(picked), len(shapes), len(observations)), np.nan, dtype=np.float32)
+    for place, shape in enumerate(shapes):
+        outcome, used = outcome_of(fit, shape), np.flatnonzero(used_rows(fit, shape))
+        anew = _anew(outcome, in_sample, new_groups)
+        rng = np.random.default_rng([seed, place])
+        for some, values in _chunks(fit, shape, outcome, picked, anew, rng):
+            result[some, place, used[:, None]] = values.T
+    result = result.reshape(chains, len(kept), *result.shape[1:])
+    coords = {"chain": posterior["chain"].to_numpy(), "draw": posterior["draw"].to_numpy()[kept]}
+    coords["observation"] = observations
+    if shapes == [None]:
+        return xr.Dataset({"outcome": (("chain", "draw", "observation"), result[:, :, 0])}, coords=coords)
+    coords["blend_shape"] = np.array(shapes)
+    return xr.Dataset({"outcome": (("chain", "draw", "blend_shape", "observation"), result)}, coords=coords)
+
+
+def _anew(outcome: Outcome, in_sample: bool, new_groups: Sequence[str]) -> set[str]:
+    factors = list(dict.fromkeys(block.factor for block in outcome.design.blocks))
+    unknown = [name for name in new_groups if name not in factors]
+    if isinstance(new_groups, str) or unknown:
+        raise FitError(f"new_groups: expected a tuple of some of {', '.join(factors)}, found {new_groups!r}.")
+    return set(new_groups) if in_sample else set(factors)
+
+
+def _chunks(
+    fit: xr.DataTree, shape: str | None, outcome: Outcome, picked: np.ndarray, anew: set[str], rng: np.random.Generator,
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:  # fmt: skip
+    """Places of draws and their replicates (draw, row)."""
+    design = outcome.design
+    natural = natural_of(fit, shape, outcome)
+    beta = coefficients_of(fit, shape, design.coefficients)
+    factors = _factors(outcome, natural)
+    stored = {
+        key: effects_of(fit, shape, key, "posterior_predictive")
+        for factor, mine in factors.items() if factor not in anew for key in mine.keys
+    }  # fmt: skip
+    step = max(1, CHUNK // max(1, len(outcome.response)))
+    for start in range(0, len(picked), step):
+        places = np.arange(start, min(start + step, len(picked)))
+        at = picked[places]
+        mean = beta[at] @ design.columns.T
+        for factor, mine in factors.items():
+            if factor in anew:
+                noise = rng.standard_normal((len(at), mine.levels, len(mine.keys)))
+                drawn = np.einsum("dij,dlj->dli", mine.root[at], noise)
+                mean += np.einsum("dri,ri->dr", drawn[:, mine.codes], mine.columns)
+                continue
+            for number, key in enumerate(mine.keys):
+                mean += stored[key][at][:, mine.codes] * mine.columns[:, number]
+        yield places, mean + _residuals(outcome, natural.sigma[at], natural.rho[at], rng)
+
+
+def _factors(outcome: Outcome, natural) -> dict[str, _Factor]:
+    from mien.models.engines.collapsed.correlation import cholesky_of
+    from mien.models.person_posterior import block_diagonal
+
+    found: dict[str, list] = {}
+    at, first = 0, 0
+    for block in outcome.design.blocks:
+        k = len(block.terms)
+        root = natural.sd[:, at : at + k, None] * cholesky_of(natural.partial, first, k)
+        found.setdefault(block.factor, []).append((block, root))
+        at, first = at + k, first + k * (k - 1) // 2
+    return {
+        factor: _Factor(
+            [f"{term}|{factor}" for block, _ in parts for term in block.terms],
+            np.concatenate([block.columns for block, _ in parts], axis=1),
+            parts[0][0].codes, len(parts[0][0].levels), block_diagonal([root for _, root in parts]),
+        )
+        for factor, parts in found.items()
+    }  # fmt: skip
+
+
+def _residuals(outcome: Outcome, sigma: np.ndarray, rho: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """(draw, row)."""
+    residual, rows = outcome.residual, len(outcome.response)
+    stratum = np.zeros(rows, dtype=np.int64) if residual.stratum is None else residual.stratum
+    variance = (sigma[:, stratum] / outcome.root_precision) ** 2
+    if residual.known_variance is not None:
+        variance = variance + residual.known_variance
+    noise = rng.standard_normal(variance.shape)
+    if residual.series is not None:
+        assert residual.position is not None
+        order = np.lexsort((residual.position, residual.series))
+        joined = np.diff(residual.series[order]) == 0
+        steps = np.diff(residual.position[order])
+        for place in np.flatnonzero(joined):
+            power = rho ** int(steps[place])
+            before, mine = order[place], order[place + 1]
+            noise[:, mine] = power * noise[:, before] + np.sqrt(1.0 - power**2) * noise[:, mine]
+    return np.sqrt(variance) * noise
