@@ -25,6 +25,8 @@ def codes_of(column: pd.Series) -> tuple[np.ndarray, list[str]]:
 def _text(values: pd.Index) -> list[str]:
     if pd.api.types.is_string_dtype(values.dtype) or values.dtype == object:
         return [str(value) for value in values]
+    if pd.api.types.is_integer_dtype(values.dtype):
+        return [str(value) for value in values.tolist()]
     return [str(value) for value in pd.Series(values).astype("str")]
 
 

@@ -69,7 +69,8 @@ def _stack(
     """(chain, draw, …) of every outcome → (chain, draw, blend_shape, …)."""
     if not named:
         return (*BASE, *dims), arrays[0]
-    return (*BASE, "blend_shape", *dims), np.stack(arrays, axis=2)
+    stacked = np.stack(arrays, axis=2) if len(arrays) > 1 else arrays[0][:, :, None]  # one is not copied
+    return (*BASE, "blend_shape", *dims), stacked
 
 
 def _posterior(

@@ -130,7 +130,7 @@ def _combined(trials: pd.DataFrame, columns: Iterable[str]) -> np.ndarray:
         column = trials[name]
         if isinstance(column.dtype, pd.CategoricalDtype):
             codes = column.cat.codes.to_numpy()
-        elif pd.api.types.is_integer_dtype(column) and not column.isna().any():
+        elif pd.api.types.is_integer_dtype(column) and not bool(column.isna().to_numpy().any()):
             codes = column.to_numpy(dtype=np.int64)
             codes = codes - codes.min(initial=0)
         else:
@@ -194,18 +194,20 @@ def mean_over_bins(trials: pd.DataFrame) -> pd.DataFrame:
 
 def _alone(trials: pd.DataFrame) -> pd.DataFrame:
     """The means of single bins: themselves where frames were tracked."""
-    tracked = trials["n_frames"].to_numpy(dtype=np.float64) * trials["valid"].to_numpy(dtype=np.float64) > 0
-    changed: dict[str, object] = {"bin": np.int16(0)}
-    for name in ("activation", "raw", "baseline"):
-        values = trials[name].to_numpy(dtype=np.float64)
-        changed[name] = np.where(tracked & np.isfinite(values), values, np.nan).astype(np.float32)
-    for name in ("time", "peak"):
-        values = trials[name].to_numpy(dtype=np.float64)
-        changed[name] = np.where(np.isfinite(values), values, np.nan).astype(np.float32)
     frames = trials["n_frames"].to_numpy()
-    changed["n_frames"] = frames.astype(np.int32)
-    changed["valid"] = np.where(frames > 0, trials["valid"].to_numpy(), 0.0).astype(np.float32)
+    tracked = frames * trials["valid"].to_numpy(dtype=np.float64) > 0
+    new = {"bin": np.zeros(len(trials), dtype=np.int16), "n_frames": frames.astype(np.int32)}
+    for name in ("activation", "raw", "baseline", "time", "peak"):
+        values = trials[name].to_numpy(dtype=np.float32)
+        known = np.isfinite(values) if name in ("time", "peak") else np.isfinite(values) & tracked
+        new[name] = values if known.all() else np.where(known, values, np.float32("nan"))
+    new["valid"] = np.where(frames > 0, trials["valid"].to_numpy(dtype=np.float32), np.float32(0.0))
+    changed = {name: values for name, values in new.items() if not _same(trials[name].to_numpy(), values)}
     return trials.assign(**changed).reset_index(drop=True)
+
+
+def _same(one: np.ndarray, other: np.ndarray) -> bool:
+    return one.dtype == other.dtype and np.array_equal(one, other, equal_nan=one.dtype.kind == "f")
 
 
 def contrast(trials: pd.DataFrame, weights: Mapping[str, Mapping[str, float]]) -> pd.DataFrame:

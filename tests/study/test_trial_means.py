@@ -159,6 +159,20 @@ def test_means_agree_with_a_loop(rows, data, as_trials):
     validate_trials(result)
 
 
+def test_single_bins_are_treated_as_beside_longer_trials(as_trials):
+    """A table of single bins takes a shorter way to the same numbers."""
+    odd = [
+        {}, {"valid": 0.0}, {"n_frames": 0}, {"activation": np.nan, "excluded": "lost"}, {"peak": np.nan},
+        {"excluded": "moving"}, {"bin": 7, "time": 3.75},
+    ]  # fmt: skip
+    single = [{"trial": number, **row} for number, row in enumerate(odd, start=1)]
+    longer = [{"trial": 99, "bin": number} for number in (0, 1)]
+    beside = mean_over_bins(as_trials([*single, *longer]))
+    pd.testing.assert_frame_equal(
+        mean_over_bins(as_trials(single)), beside.iloc[: len(single)], check_exact=True
+    )
+
+
 @pytest.fixture
 def two_shapes(as_trials):
     return as_trials(
