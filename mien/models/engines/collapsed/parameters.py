@@ -102,9 +102,7 @@ class Parameters:
     sigma_prior: Positives
     rho_prior: tuple[float, float]  # mean and sd of atanh rho
     constant: float  # of the correlations' and rho's densities
-    start: (
-        np.ndarray
-    )  # (dim,) where a search for the mode may begin: sds of the size c, sigma half the prior's
+    start: np.ndarray  # (dim,) to search the mode from: sds of the size c, sigma half the prior's
 
     @property
     def dim(self) -> int:

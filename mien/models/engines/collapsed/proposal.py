@@ -13,10 +13,6 @@
 
 theta is reordered inside (`Frame`): log sigmas last where they are Gaussian. Arrays are (run, component, …); the
 first round's has one run for all.
-
-References
-----------
-Geweke (1989), the split-t; the null components and the folding are this project's own (docs/limits.md).
 """
 
 import math
