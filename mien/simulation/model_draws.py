@@ -1,0 +1,179 @@
+"""Truth and data of a Gaussian model, drawn from its priors: what a calibrated engine must find again.
+
+    theta ~ priors,  β ~ priors,  u ~ N(0, D R D) a level,  y = Xβ + Zu + residual
+
+Nothing here is shared with the engines: correlation matrices come from the onion (an engine has canonical partial
+correlations), series one step after the other (an engine has closed forms).
+
+References
+----------
+Lewandowski, Kurowicka & Joe (2009), https://doi.org/10.1016/j.jmva.2009.04.008 (the onion, section 3.2)
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from mien.models.design import Block
+from mien.models.engines.problem import Outcome
+from mien.priors import LKJ, Exponential, Fixed, HalfNormal, HalfStudentT, Normal, Prior, ResolvedPrior
+from mien.study.errors import FitError
+
+__all__ = ["Hyperparameters", "ModelDraw", "draw_hyperparameters", "draw_model"]
+
+
+class Hyperparameters(NamedTuple):
+    """sds : "term|factor" → value. correlations : matrix of each block. sigma : (stratum,). rho : 0 without AR(1)."""
+
+    sds: Mapping[str, float]
+    correlations: tuple[np.ndarray, ...]
+    sigma: np.ndarray
+    rho: float
+
+
+class ModelDraw(NamedTuple):
+    """A world of the model.
+
+    coefficients : (coefficient,); effects : (level, term) of each block; outcome : with the response drawn.
+    """
+
+    hyperparameters: Hyperparameters
+    coefficients: np.ndarray
+    effects: tuple[np.ndarray, ...]
+    outcome: Outcome
+
+
+def draw_model(outcome: Outcome, rng: np.random.Generator) -> ModelDraw:
+    """Draw truth and data on an outcome's design, with its priors.
+
+    Raises
+    ------
+    FitError
+        When a prior is flat.
+    """
+    priors, design = outcome.priors, outcome.design
+    hyperparameters = draw_hyperparameters(outcome, rng)
+    coefficients = np.array([_coefficient(priors[name], name, rng) for name in design.coefficients])
+    effects = tuple(
+        _effects(block, hyperparameters, matrix, rng)
+        for block, matrix in zip(design.blocks, hyperparameters.correlations, strict=True)
+    )
+    response = design.columns @ coefficients
+    for block, values in zip(design.blocks, effects, strict=True):
+        response = response + (block.columns * values[block.codes]).sum(axis=1)
+    return ModelDraw(
+        hyperparameters, coefficients, effects, _with_scatter(outcome, hyperparameters, response, rng)
+    )
+
+
+def draw_hyperparameters(outcome: Outcome, rng: np.random.Generator) -> Hyperparameters:
+    """Draw standard deviations, correlations, sigma and rho."""
+    priors, blocks = outcome.priors, outcome.design.blocks
+    sds = {
+        f"{term}|{block.factor}": _positive(priors[f"sd:{term}|{block.factor}"].prior, rng)
+        for block in blocks
+        for term in block.terms
+    }
+    correlations = tuple(_correlation(block, priors, rng) for block in blocks)
+    names = [f"sigma:{label}" if label else "sigma" for label in outcome.residual.strata]
+    sigma = np.array([_positive(priors.get(name, priors.get("sigma")).prior, rng) for name in names])  # type: ignore[union-attr]
+    rho = 0.0
+    if outcome.residual.series is not None:
+        prior = priors["rho"].prior
+        rho = prior.value if isinstance(prior, Fixed) else math.tanh(rng.normal(prior.mean, prior.sd))  # type: ignore[union-attr]
+    return Hyperparameters(sds, correlations, sigma, rho)
+
+
+def _coefficient(resolved: ResolvedPrior, name: str, rng: np.random.Generator) -> float:
+    match resolved.prior:
+        case Normal(mean, sd):
+            return float(rng.normal(mean, sd))
+        case Fixed(value):
+            return value
+        case other:
+            raise FitError(
+                f"priors[{name!r}]: expected a proper prior to draw from, found {other}: give it a Normal one."
+            )
+
+
+def _positive(prior: Prior, rng: np.random.Generator) -> float:
+    match prior:
+        case HalfNormal(sd):
+            return abs(float(rng.normal(0.0, sd)))
+        case HalfStudentT(df, scale):
+            return abs(float(scale * rng.standard_t(df)))
+        case Exponential(rate):
+            return float(rng.exponential(1.0 / rate))
+        case Fixed(value):
+            return value
+        case _:
+            raise AssertionError(f"{prior} is no prior of a standard deviation")
+
+
+def _correlation(block: Block, priors: Mapping[str, ResolvedPrior], rng: np.random.Generator) -> np.ndarray:
+    """A correlation matrix of the LKJ prior, grown row by row."""
+    k = len(block.terms)
+    if k == 1:
+        return np.eye(1)
+    prior = priors[f"corr:{block.factor}"].prior
+    if isinstance(prior, Fixed):
+        return np.full((k, k), prior.value) + (1.0 - prior.value) * np.eye(k)
+    assert isinstance(prior, LKJ)
+    shape = prior.eta + (k - 2) / 2.0
+    first = 2.0 * rng.beta(shape, shape) - 1.0
+    matrix = np.array([[1.0, first], [first, 1.0]])
+    for size in range(2, k):
+        shape -= 0.5
+        direction = rng.normal(size=size)
+        direction *= math.sqrt(rng.beta(size / 2.0, shape)) / float(np.linalg.norm(direction))
+        row = np.linalg.cholesky(matrix) @ direction
+        matrix = np.block([[matrix, row[:, None]], [row[None], np.ones((1, 1))]])
+    return matrix
+
+
+def _effects(
+    block: Block, hyperparameters: Hyperparameters, matrix: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
+    sds = np.array([hyperparameters.sds[f"{term}|{block.factor}"] for term in block.terms])
+    normals = rng.normal(size=(len(block.levels), len(block.terms)))
+    return normals @ np.linalg.cholesky(matrix).T * sds
+
+
+def _with_scatter(
+    outcome: Outcome, hyperparameters: Hyperparameters, mean: np.ndarray, rng: np.random.Generator
+) -> Outcome:
+    """The outcome with this mean and residuals about it."""
+    residual, sigma = outcome.residual, hyperparameters.sigma
+    variance = (sigma[0] if residual.stratum is None else sigma[residual.stratum]) ** 2
+    if residual.known_variance is not None:
+        variance = variance + residual.known_variance
+    sd = np.sqrt(variance) / outcome.root_precision
+    if residual.series is not None:
+        assert residual.position is not None
+        noise = sd * _series(residual.series, residual.position, hyperparameters.rho, rng)
+    else:
+        noise = sd * rng.normal(size=len(mean))
+    if residual.count is not None:
+        scatter = residual.count * sd**2 * _chi_square(residual.count - 1.0, rng)
+        residual = residual._replace(squares=scatter)
+    return outcome._replace(response=mean + noise, residual=residual)
+
+
+def _chi_square(degrees: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    return np.where(degrees > 0, rng.chisquare(np.maximum(degrees, 1.0)), 0.0)
+
+
+def _series(
+    series: Sequence[int] | np.ndarray, position: np.ndarray, rho: float, rng: np.random.Generator
+) -> np.ndarray:
+    """Stationary AR(1) with unit variance within each series, whatever the order of rows."""
+    series, noise = np.asarray(series), rng.normal(size=len(series))
+    before = -1
+    for row in np.lexsort((position, series)):
+        if before >= 0 and series[before] == series[row]:
+            kept = rho ** int(position[row] - position[before])
+            noise[row] = kept * noise[before] + math.sqrt(1.0 - kept**2) * noise[row]
+        before = row
+    return noise
