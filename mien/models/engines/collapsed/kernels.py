@@ -196,7 +196,7 @@ def _solution(plan, panels, y):
 
 @njit(**options)
 def _back(plan, panels, x):
-    """Replace x by U⁻¹x."""
+    """Replace the rows of x (draw, variable) by U⁻¹x; a row of U is loaded once for all of them."""
     for node in range(plan.width.size - 1, -1, -1):
         start, end, width = plan.start[node], plan.start[node + 1], plan.width[node]
         size = end - start
@@ -204,17 +204,20 @@ def _back(plan, panels, x):
         run = far.size > 0 and _consecutive(far)
         for r in range(size - 1, -1, -1):
             row = plan.panel[node] + r * width
-            total = 0.0
-            for j in range(r + 1, size):
-                total += panels[row + j] * x[start + j]
-            if run:
-                theirs, source = x[far[0] :], panels[row + size : row + size + far.size]
-                for j in range(far.size):
-                    total += source[j] * theirs[j]
-            else:
-                for j in range(far.size):
-                    total += panels[row + size + j] * x[far[j]]
-            x[start + r] = (x[start + r] - total) * panels[row + r]
+            own, rest = panels[row + r + 1 : row + size], panels[row + size : row + size + far.size]
+            for k in range(x.shape[0]):
+                total = 0.0
+                mine = x[k, start + r + 1 : end]
+                for j in range(own.size):
+                    total += own[j] * mine[j]
+                if run:
+                    theirs = x[k, far[0] : far[0] + far.size]
+                    for j in range(far.size):
+                        total += rest[j] * theirs[j]
+                else:
+                    for j in range(far.size):
+                        total += rest[j] * x[k, far[j]]
+                x[k, start + r] = (x[k, start + r] - total) * panels[row + r]
 
 
 @njit(**options)
@@ -236,14 +239,16 @@ def draw(plan, numbers, a, scale, coefficients, copies, noise, logdet, quadratic
         _assemble(plan, numbers, a[point], scale[point], coefficients[point], panels, pooled, s)
         logdet[point] = _factor(plan, panels)
         quadratic[point] = _solution(plan, panels, y)
-        for k in range(at, at + copies[point]):
-            x = noise[k]
-            for i in range(variables):
-                x[i] += y[i]
+        if copies[point]:
+            x = noise[at : at + copies[point]]
+            for k in range(copies[point]):
+                for i in range(variables):
+                    x[k, i] += y[i]
             _back(plan, panels, x)
-            for i in range(variables):
-                x[i] *= s[i]
-        at += copies[point]
+            for k in range(copies[point]):
+                for i in range(variables):
+                    x[k, i] *= s[i]
+            at += copies[point]
 
 
 @njit(**options)
@@ -290,7 +295,7 @@ def _selected_inverse(plan, panels, z):
         stride = together * size + inner + 8
         far = np.zeros(inner * stride)
         _gather(plan, z, batch, inner, far, stride, together * size)
-        own = 2 * size + 8
+        own = 2 * size + 8 + inner
         root = np.zeros(size * own)
         for node in range(first, end, together):
             last = min(node + together, end)
@@ -298,32 +303,42 @@ def _selected_inverse(plan, panels, z):
                 at, column = plan.panel[other], (other - node) * size
                 _lower_inverse(panels, at, width, size, root, own)
                 _own_part(panels, z, at, width, size, inner, root, own, far, stride, column)
-            subtract_block(
+            subtract_block(  # far holds −H' and the boundary's inverse Z: z becomes HZ, the inverse's far part is −HZ
                 far, 0, stride, inner, 0, (last - node) * size, together * size, (inner + 7) // 8 * 8,
                 z, plan.panel[node] + size, width,
             )  # fmt: skip
             for other in range(node, last):
                 at, column = plan.panel[other], (other - node) * size
                 for i in range(size):
-                    for j in range(i, size):
-                        total = 0.0
-                        for m in range(inner):
-                            total += z[at + i * width + size + m] * far[m * stride + column + j]
-                        z[at + i * width + j] -= total
+                    for m in range(inner):
+                        z[at + i * width + size + m] *= -1.0
+                    target = z[at + i * width + i : at + i * width + size]
+                    for m in range(inner):
+                        weight = z[at + i * width + size + m]
+                        source = far[m * stride + column + i : m * stride + column + size]
+                        for j in range(target.size):
+                            target[j] += weight * source[j]
 
 
 @njit(**options)
 def _own_part(panels, z, at, width, size, inner, root, own, far, stride, column):
-    """U⁻¹U'⁻¹ into z, and H' = (U⁻¹ T)' into columns of `far`; z's far part is cleared."""
+    """U⁻¹U'⁻¹ into z, and −H' = −(U⁻¹ T)' into columns of `far`; z's far part is cleared."""
     for i in range(size):
         row = at + i * width
         for j in range(width):
             z[row + j] = 0.0
         for m in range(inner):
+            root[i * own + 2 * size + 8 + m] = panels[at + i * width + size + m]
+    for m in range(inner):
+        for i in range(size):
+            far[m * stride + column + i] = 0.0
+    subtract_block(root, 0, own, size, 2 * size + 8, inner, size, size // 8 * 8, far, column, stride)
+    for m in range(inner):
+        for i in range(size // 8 * 8, size):
             total = 0.0
             for k in range(i, size):
                 total += root[k * own + size + i] * panels[at + k * width + size + m]
-            far[m * stride + column + i] = total
+            far[m * stride + column + i] -= total
     if size <= ROWS:
         for i in range(size):
             for j in range(i, size):
@@ -402,7 +417,7 @@ def gradient(plan, numbers, a, scale, coefficients):
     square = _solution(plan, panels, y)
     if math.isnan(logdet):
         return logdet, square, by_a, by_scale, by_coefficient
-    _back(plan, panels, y)  # now the mean
+    _back(plan, panels, y.reshape((1, variables)))  # now the mean
     _selected_inverse(plan, panels, z)
     _moments(plan, z, y)
     for e in range(numbers.prior_slot.size):
