@@ -169,8 +169,9 @@ def _single(density: Density, outcome: str) -> Weighted:
             f"outcome {outcome!r}: expected a finite log density at the Fixed values, found {value[0]}."
         )
     return Weighted(
-        np.zeros((1, 0)), value, np.ones(1), np.zeros(1, dtype=np.int64), value, np.zeros(1, dtype=np.int64), khat=-1.0, ess=np.inf, ess_of={},
-        max_z=0.0, log_evidence=float(value[0]), log_evidence_mcse=0.0, notes=(), passed=True, reason="",
+        np.zeros((1, 0)), value, np.ones(1), np.zeros(1, dtype=np.int64), value, np.zeros(1, dtype=np.int64),
+        khat=-1.0, ess=np.inf, ess_of={}, max_z=0.0,
+        log_evidence=float(value[0]), log_evidence_mcse=0.0, notes=(), passed=True, reason="",
     )  # fmt: skip
 
 
