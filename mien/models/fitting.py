@@ -23,6 +23,7 @@ from mien.models.design import Design, build_design, rank_of
 from mien.models.diagnostics import gate
 from mien.models.engines import ENGINES, load_engine
 from mien.models.engines.problem import Draws, Engine, Outcome, Problem, Progress, Residual, Settings
+from mien.models.levels import labels_in_use
 from mien.models.outcomes import OutcomeRows, prepare_outcomes
 from mien.models.posterior_tree import group_effect_names, posterior_tree
 from mien.models.residuals import read_residual, root_precision
@@ -94,6 +95,7 @@ def fit(  # noqa: PLR0913  (the public face)
     attrs |= {
         "engine": chosen.name, "engine_reason": reason, "seed": int(seed),
         "data_sha256": origin.sha256, "recipe_sha256": origin.recipe_sha256,
+        "tracker": _trackers(data),
     }  # fmt: skip
     tree.attrs.update(attrs)
     verdict = gate(tree)
@@ -102,6 +104,13 @@ def fit(  # noqa: PLR0913  (the public face)
     if not group_effects:
         tree["posterior"] = xr.DataTree(tree["posterior"].to_dataset().drop_vars(group_effect_names(tree)))
     return tree
+
+
+def _trackers(data: object) -> str:
+    """Names of the trackers in the data, joined by commas; new persons must come from the same."""
+    if not isinstance(data, pd.DataFrame) or "tracker" not in data.columns:
+        return ""
+    return ", ".join(sorted(labels_in_use(cast(pd.Series, data["tracker"]))))
 
 
 class _Origin(NamedTuple):
