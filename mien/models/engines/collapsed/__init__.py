@@ -1,15 +1,16 @@
 """Engine "collapsed": Gaussian hierarchical models with coefficients and group effects integrated out.
 
-Given the standard deviations, correlations, residual sds and autocorrelation (theta), everything else is Gaussian. Theta
-has a dozen dimensions; its posterior is sampled by importance sampling with a verdict of its own, and coefficients
-and effects are drawn exactly for each theta. The likelihood needs sums over rows only, so that its cost does not
-depend on their number.
+Given the standard deviations, correlations, residual sds and autocorrelation (theta), everything else is Gaussian.
+Theta has a dozen dimensions; its posterior is sampled by importance sampling with a verdict of its own, and
+coefficients and effects are drawn exactly for each theta. The likelihood needs sums over rows only, so that its cost
+does not depend on their number.
 
     moments, moments_kernel     rows → sums by cell (a combination of levels)
-    elimination, kernels        block elimination of the effects: log |M|, quadratic forms, gradient, draws
+    elimination, places         in which order effects are eliminated, and where each sum is stored
+    kernels, tiles              the arithmetic: log |M|, quadratic forms, gradient, draws
     residual                    sigma by stratum, AR(1), known variances
-    parameters, correlation     theta ↔ natural parameters, priors
+    parameters, correlation     theta ↔ natural parameters, priors;  coefficients: theirs
     density                     log p(y, theta) of one outcome
-    mode, proposal, importance  theta's posterior;  fallback: NUTS on the same density
+    mode, proposal, pareto, importance   theta's posterior;  fallback: NUTS on the same density
     engine                      Problem → Draws
 """

@@ -8,8 +8,6 @@
 G, b, q are the sums of `moments` weighted by `residual`. γ are the coefficients of centred columns and a centred
 outcome, and γ₀ is their least squares estimate, so that q is the residual sum of squares and nothing cancels, however
 large the outcome's mean or the number of rows. Scaling by sd alone keeps sd = 0 an ordinary point.
-
-`Places` holds where each sum goes; it depends on the design and is shared by all outcomes.
 """
 
 import os
@@ -22,16 +20,16 @@ import numpy as np
 
 from mien.models.design import Block
 from mien.models.engines.collapsed import kernels
+from mien.models.engines.collapsed.coefficients import LOG_2PI, coefficient_prior
 from mien.models.engines.collapsed.correlation import inverse_of, pull_back_inverse
-from mien.models.engines.collapsed.elimination import Layout, Structure, analyse
 from mien.models.engines.collapsed.moments import Moments
 from mien.models.engines.collapsed.parameters import Natural, Parameters, make_parameters
+from mien.models.engines.collapsed.places import Places, make_places, packed_size, upper_triangle
 from mien.models.engines.collapsed.residual import Residuals
-from mien.priors import Fixed, Normal, ResolvedPrior
+from mien.priors import Fixed, ResolvedPrior
 
-__all__ = ["CoefficientPrior", "Density", "Effects", "Places", "make_density", "make_places"]
+__all__ = ["Density", "Effects", "available_cores", "make_density"]
 
-LOG_2PI = float(np.log(2.0 * np.pi))
 CHUNK = 100  # points that a thread takes at once
 MOST_AT_ONCE = 4_000_000  # numbers of raw draws in memory
 
@@ -45,238 +43,6 @@ def available_cores() -> int:
 @cache
 def _pool() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(available_cores(), thread_name_prefix="collapsed")
-
-
-class Places(NamedTuple):
-    """Where the sums of every cell go.
-
-    structure : of the elimination. factor_of : (block,) place of its factor. term : (variable,) term of each variable.
-    inner : (entry, cell) variables of a cell: its terms' effects, the coefficients, the response, in the order of
-    elimination. pairs : (pair, 2) entries that are multiplied; slot : (pair, cell) where.
-    prior_* : entries of the prior's precision.
-    strata : number of strata; distinct, inverse : stored (stratum, slot) of components where there are several, and
-    for every (pair, cell) its place among them.
-    """
-
-    structure: Structure
-    term: np.ndarray
-    inner: np.ndarray
-    pairs: np.ndarray
-    slot: np.ndarray
-    stratum: np.ndarray
-    prior_slot: np.ndarray
-    prior_row: np.ndarray
-    prior_column: np.ndarray
-    prior_coefficient: np.ndarray
-    distinct: np.ndarray
-    inverse: np.ndarray
-
-
-def make_places(blocks: Sequence[Block], coefficients: int, moments: Moments) -> Places:
-    """The structure of a design: which variables there are, in which order, and where their sums are stored."""
-    terms_of = [
-        [(b, j) for b, block in enumerate(blocks) for j in range(len(block.terms)) if block.factor == factor]
-        for factor in moments.factors
-    ]
-    layout = Layout(
-        tuple(len(terms) for terms in terms_of), tuple(len(levels) for levels in moments.levels), coefficients
-    )
-    structure = analyse(layout, moments.codes)
-    first_term = np.concatenate([[0], np.cumsum([len(block.terms) for block in blocks])]).astype(np.int64)
-    natural_term = np.full(layout.size, first_term[-1], dtype=np.int64)
-    inner: list[np.ndarray] = [np.zeros(0)] * int(first_term[-1])
-    prior = _PriorEntries(structure)
-    for factor, terms in enumerate(terms_of):
-        start, size, levels = layout.start(factor), layout.sizes[factor], np.arange(layout.levels[factor])
-        for place, (b, j) in enumerate(terms):
-            number = int(first_term[b]) + j
-            natural_term[start + place + size * levels] = number
-            inner[number] = start + place + size * moments.codes[:, factor]
-            prior.add_block(blocks, terms, place, start + size * levels)
-    cells = len(moments.codes)
-    at = layout.start(len(terms_of))
-    inner += [np.full(cells, at + q) for q in range(coefficients + 1)]
-    prior.add_coefficients(at, coefficients, blocks)
-    variables = np.array(inner, dtype=np.int64).reshape(len(inner), cells)
-    pairs = np.column_stack(np.triu_indices(len(inner)))[:-1]  # all but the response with itself
-    slot = _slots(
-        structure, variables, pairs, moments.codes, _nodes(moments, terms_of, first_term, coefficients)
-    )
-    term = np.empty_like(natural_term)
-    term[structure.position[:-1]] = natural_term
-    strata = len(moments.rows)
-    distinct, inverse = np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
-    if strata * len(moments.gram) > 1:
-        keys = moments.stratum * structure.plan.panel[-1] + slot
-        distinct, inverse = np.unique(keys, return_inverse=True)
-    return Places(
-        structure, term, structure.position[variables], pairs, slot, moments.stratum, *prior.arrays(), distinct,
-        inverse.ravel(),
-    )  # fmt: skip
-
-
-class _Node(NamedTuple):
-    """Entries of a cell that belong to one level: of a factor, or (factor −1) the coefficients or the response."""
-
-    factor: int
-    entries: list[int]
-
-
-def _nodes(moments: Moments, terms_of, first_term: np.ndarray, coefficients: int) -> list[_Node]:
-    nodes = [
-        _Node(factor, [int(first_term[b]) + j for b, j in terms]) for factor, terms in enumerate(terms_of)
-    ]
-    last = int(first_term[-1])
-    return [*nodes, _Node(-1, list(range(last, last + coefficients))), _Node(-1, [last + coefficients])]
-
-
-def _slots(
-    structure: Structure, variables: np.ndarray, pairs: np.ndarray, codes: np.ndarray, nodes: list[_Node]
-) -> np.ndarray:
-    """(pair, cell) where each product is stored; looked up once for each two levels that meet."""
-    number = np.empty((len(variables), len(variables)), dtype=np.int64)
-    number[pairs[:, 0], pairs[:, 1]] = number[pairs[:, 1], pairs[:, 0]] = np.arange(len(pairs))
-    result = np.empty((len(pairs), codes.shape[0]), dtype=np.int64)
-    for place, one in enumerate(nodes):
-        for other in nodes[place:]:
-            if not (one.entries and other.entries) or one.entries == other.entries == [len(variables) - 1]:
-                continue
-            first, inverse = _meetings(codes, one.factor, other.factor)
-            a, b = variables[one.entries[0], first], variables[other.entries[0], first]
-            base, width = structure.slot(a, b)
-            ahead = structure.position[a] <= structure.position[b]
-            for i, entry in enumerate(one.entries):
-                for j, second in enumerate(other.entries):
-                    if one is other and j < i:
-                        continue
-                    found = base + np.where(ahead, i * width + j, j * width + i)
-                    result[number[entry, second]] = found[inverse]
-    return result
-
-
-def _meetings(codes: np.ndarray, one: int, other: int) -> tuple[np.ndarray, np.ndarray]:
-    """A cell for each two levels that meet, and for each cell which two."""
-    cells = len(codes)
-    if one < 0 and other < 0:
-        return np.zeros(min(cells, 1), dtype=np.int64), np.zeros(cells, dtype=np.int64)
-    if one < 0 or other < 0 or one == other:
-        keys = codes[:, max(one, other)]
-    else:
-        keys = codes[:, one] * (int(codes[:, other].max(initial=0)) + 1) + codes[:, other]
-    top = int(keys.max(initial=0)) + 1
-    if top > 4 * cells + 1000:
-        _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
-        return first, inverse
-    table = np.full(top, -1, dtype=np.int64)
-    table[keys] = np.arange(cells)
-    first = table[table >= 0]
-    table[keys[first]] = np.arange(len(first))
-    return first, table[keys]
-
-
-class _PriorEntries:
-    """Entries of the prior's precision and the number of the coefficient that fills each; number 0 is 1."""
-
-    def __init__(self, structure: Structure) -> None:
-        self.structure = structure
-        self.parts: list[tuple[np.ndarray, np.ndarray, int]] = []
-
-    def add_block(self, blocks, terms, place: int, level: np.ndarray) -> None:
-        b, j = terms[place]
-        if len(blocks[b].terms) == 1:
-            self.parts.append((level + place, level + place, 0))
-            return
-        number = 1 + sum(_packed(len(block.terms)) for block in blocks[:b])
-        for other, (c, k) in enumerate(terms):
-            if c == b and k >= j:
-                self.parts.append((level + place, level + other, number + _place(j, k, len(blocks[b].terms))))
-
-    def add_coefficients(self, at: int, count: int, blocks) -> None:
-        number = 1 + sum(_packed(len(block.terms)) for block in blocks)
-        for i in range(count):
-            for j in range(i, count):
-                self.parts.append((np.array([at + i]), np.array([at + j]), number + _place(i, j, count)))
-            response = number + count * (count + 1) // 2 + i
-            self.parts.append((np.array([at + i]), np.array([at + count]), response))
-
-    def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        if not self.parts:
-            empty = np.zeros(0, dtype=np.int64)
-            return empty, empty, empty, empty
-        one = np.concatenate([part[0] for part in self.parts])
-        other = np.concatenate([part[1] for part in self.parts])
-        numbers = np.repeat([part[2] for part in self.parts], [len(part[0]) for part in self.parts])
-        position = self.structure.position
-        row, column = np.minimum(position[one], position[other]), np.maximum(position[one], position[other])
-        return self.structure.slot(one, other)[0], row, column, numbers.astype(np.int64)
-
-
-def _packed(k: int) -> int:
-    return k * (k + 1) // 2 if k > 1 else 0
-
-
-@cache
-def _upper(k: int) -> tuple[np.ndarray, np.ndarray]:
-    """Rows and columns of an upper triangle, packed."""
-    return np.triu_indices(k)
-
-
-def _place(i: int, j: int, k: int) -> int:
-    """Of entry (i, j ≥ i) in a packed upper triangle."""
-    return i * k - i * (i - 1) // 2 + j - i
-
-
-class CoefficientPrior(NamedTuple):
-    """Coefficients β = A γ + shift of the free ones, and the prior of γ.
-
-    free : (coefficient,) which are not Fixed; held : values of those that are, 0 elsewhere.
-    back : A; shift : of β; precision, mean : of γ's prior about the expansion point γ₀ (so mean is m − γ₀).
-    log_normaliser : log |P| of the normal ones + log 2π of the flat ones.
-    """
-
-    free: np.ndarray
-    held: np.ndarray
-    back: np.ndarray
-    shift: np.ndarray
-    precision: np.ndarray
-    mean: np.ndarray
-    log_normaliser: float
-
-
-def _coefficient_prior(
-    names: Sequence[str], priors: Mapping[str, ResolvedPrior], moments: Moments
-) -> tuple[CoefficientPrior, np.ndarray, np.ndarray]:
-    """The prior; B (entry, column) of the free coefficients' columns in terms of the moments'; and the response's."""
-    kinds = [priors[name].prior for name in names]
-    free = np.array([not isinstance(kind, Fixed) for kind in kinds], dtype=bool)
-    held = np.array([kind.value if isinstance(kind, Fixed) else 0.0 for kind in kinds])
-    columns = moments.columns.coefficients
-    centre, width = moments.centre, len(moments.centre)
-    raw = np.zeros((len(names), width))
-    raw[np.arange(len(names)), columns] = 1.0
-    raw[:, 0] += np.where(columns > 0, centre[columns], 0.0)
-    response = np.zeros(width)
-    response[-1], response[0] = 1.0, centre[-1]
-    response -= held @ raw
-    used, count = raw[free], int(free.sum())
-    back, shift = np.eye(count), np.zeros(count)
-    constant = np.flatnonzero(columns[free] == 0)
-    if len(constant):  # the intercept takes up the columns' and the outcome's means
-        at = int(constant[0])
-        means = used[:, 0].copy()
-        means[at] = 0.0
-        back[at] -= means
-        shift[at] = response[0]
-        used[:, 0] -= means
-        response[0] = 0.0
-    normal = np.array([isinstance(kind, Normal) for kind in kinds], dtype=bool)[free]
-    sds = np.array([kind.sd if isinstance(kind, Normal) else 1.0 for kind in kinds])[free]
-    means = np.array([kind.mean if isinstance(kind, Normal) else 0.0 for kind in kinds])[free]
-    own = np.where(normal, sds**-2.0, 0.0)
-    precision = back.T @ (own[:, None] * back)
-    mean = np.linalg.solve(back, means - shift) if count else means
-    log_normaliser = float(np.log(own[normal]).sum()) + float((~normal).sum()) * LOG_2PI
-    return CoefficientPrior(free, held, back, shift, precision, mean, log_normaliser), used, response
 
 
 class Effects(NamedTuple):
@@ -298,7 +64,7 @@ class Density:
     ) -> None:  # fmt: skip
         self.parameters, self.places, self.threads = parameters, places, threads
         self.residuals = Residuals.of(moments)
-        self.coefficients, used, response = _coefficient_prior(names, priors, moments)
+        self.coefficients, used, response = coefficient_prior(names, priors, moments)
         terms = np.zeros((len(moments.columns.terms), len(moments.centre)))
         columns = moments.columns.terms
         terms[np.arange(len(columns)), columns] = 1.0
@@ -315,7 +81,7 @@ class Density:
         prior = self.coefficients
         upper = prior.precision[np.triu_indices(len(prior.precision))]
         self.held_coefficients = np.concatenate([upper, prior.precision @ prior.mean])
-        self.correlated = np.cumsum([0, *(_packed(k) for _, k, _ in parameters.blocks)])
+        self.correlated = np.cumsum([0, *(packed_size(k) for _, k, _ in parameters.blocks)])
         fixed = prior.mean @ prior.precision @ prior.mean - prior.log_normaliser
         self.constant = float(moments.rows.sum()) * LOG_2PI + fixed
 
@@ -374,7 +140,7 @@ class Density:
         for (_, k, first), levels in zip(self.parameters.blocks, self.levels, strict=True):
             if k > 1:
                 inverse, log_determinant = inverse_of(natural.partial, first, k)
-                rows, columns = _upper(k)
+                rows, columns = upper_triangle(k)
                 precision[:, at : at + len(rows)] = inverse[:, rows, columns]
                 at += len(rows)
                 total += levels * log_determinant
@@ -449,7 +215,7 @@ class Density:
             by_partial, at = np.zeros(natural.partial.shape[1]), 1
             for (_, k, first), levels in zip(self.parameters.blocks, self.levels, strict=True):
                 if k > 1:
-                    rows, columns = _upper(k)
+                    rows, columns = upper_triangle(k)
                     by_inverse = np.zeros((k, k))
                     by_inverse[rows, columns] = by_prior[at : at + len(rows)]
                     at += len(rows)
@@ -531,7 +297,7 @@ def make_density(
     """The density of an outcome and a theta to start from."""
     free = sum(not isinstance(priors[name].prior, Fixed) for name in design_names)
     places = places or make_places(blocks, free, moments)
-    _, used, response = _coefficient_prior(design_names, priors, moments)
+    _, used, response = coefficient_prior(design_names, priors, moments)
     rows = moments.gram[0].sum(axis=0) + moments.gram[1::3].sum(axis=(0, 1))
     origin = _least_squares(used @ rows @ used.T, used @ rows @ response)
     left = response - origin @ used

@@ -59,8 +59,8 @@ class Plan(NamedTuple):
     panel : (supernode + 1,) offset of the panel. boundary, boundary_from : variables, and (supernode + 1,) offsets.
     batch : (batch + 1,) first supernode of each batch.
     segment_from : (batch + 1,); owner, first, last : (segment,) the supernode that owns boundary entries first …
-    last−1. run_from : (segment + 1,); run_at, run_to, run_place : (run,) entries run_at … run_to−1 of the boundary lie at
-    consecutive columns from run_place on in the owner's panel.
+    last−1. run_from : (segment + 1,); run_at, run_to, run_place : (run,) entries run_at … run_to−1 of the boundary
+    lie at consecutive columns from run_place on in the owner's panel.
     """
 
     start: np.ndarray

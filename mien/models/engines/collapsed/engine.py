@@ -18,18 +18,13 @@ from typing import NamedTuple
 import numpy as np
 
 from mien.models.engines.collapsed.correlation import cholesky_of
-from mien.models.engines.collapsed.density import (
-    Density,
-    Places,
-    available_cores,
-    make_density,
-    make_places,
-)
+from mien.models.engines.collapsed.density import Density, available_cores, make_density
 from mien.models.engines.collapsed.elimination import MAX_ROOT, Layout
 from mien.models.engines.collapsed.fallback import Sampled
 from mien.models.engines.collapsed.importance import ESS, KHAT, Weighted, Z, sample_theta
 from mien.models.engines.collapsed.moments import Moments, moments_of_all
 from mien.models.engines.collapsed.parameters import Natural
+from mien.models.engines.collapsed.places import Places, make_places
 from mien.models.engines.problem import Draws, Outcome, Problem, Progress, Settings
 from mien.priors import Fixed, Flat
 from mien.study.errors import FitError
@@ -84,8 +79,8 @@ def _places(outcome: Outcome, moments: Moments) -> Places:
     places = make_places(outcome.design.blocks, free, moments)
     if places.structure.root > MAX_ROOT:
         raise FitError(
-            f"formula: expected crossed factors of which all but one have fewer than {MAX_ROOT} effects together, found "
-            f"{places.structure.root}: leave a group term out, or use fewer levels."
+            f"formula: expected crossed factors of which all but one have fewer than {MAX_ROOT} effects "
+            f"together, found {places.structure.root}: leave a group term out, or use fewer levels."
         )
     return places
 
@@ -234,7 +229,7 @@ def _columns(layout: Layout, factor: int, place: int) -> slice:
 def _effects(
     prepared: Prepared, draws: np.ndarray, columns: Callable[[int, int], np.ndarray | slice]
 ) -> dict[str, np.ndarray]:
-    """ "term|factor" → (draw, level) float32."""
+    """Named "term|factor", (draw, level) float32."""
     found: dict[str, np.ndarray] = {}
     used = dict.fromkeys(prepared.moments.factors, 0)
     for block in prepared.outcome.design.blocks:

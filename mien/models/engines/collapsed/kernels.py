@@ -100,7 +100,7 @@ def _assemble(plan, numbers, a, scale, coefficients, panels, pooled, s):  # noqa
 
 @njit(**options)
 def _factor_rows(panels, at, width, first, count):
-    """Eliminate rows first … first + count − 1 of a supernode among themselves; log determinant, NaN if not positive."""
+    """Eliminate `count` rows of a supernode among themselves; log determinant, NaN if one is not positive."""
     total = 1.0
     begin = at + first * width
     for r in range(first, first + count):
@@ -222,7 +222,7 @@ def _back(plan, panels, x):
 
 @njit(**options)
 def draw(plan, numbers, a, scale, coefficients, copies, noise, logdet, quadratic):  # noqa: PLR0913, PLR0917
-    """log |M| and c'M⁻¹c of every point, and draws of S·x, x ~ N(M⁻¹c, M⁻¹), in place of standard normals.
+    """Log |M| and c'M⁻¹c of every point, and draws of S·x, x ~ N(M⁻¹c, M⁻¹), in place of standard normals.
 
     Parameters
     ----------
@@ -321,7 +321,7 @@ def _selected_inverse(plan, panels, z):
 
 
 @njit(**options)
-def _own_part(panels, z, at, width, size, inner, root, own, far, stride, column):
+def _own_part(panels, z, at, width, size, inner, root, own, far, stride, column):  # noqa: C901, PLR0912, PLR0913, PLR0917
     """U⁻¹U'⁻¹ into z, and −H' = −(U⁻¹ T)' into columns of `far`; z's far part is cleared."""
     for i in range(size):
         row = at + i * width
@@ -368,7 +368,7 @@ def _own_part(panels, z, at, width, size, inner, root, own, far, stride, column)
 
 @njit(**options)
 def _moments(plan, z, y):
-    """z becomes E[x x'] with x = −1 for the response."""
+    """Z becomes E[x x'] with x = −1 for the response."""
     for node in range(plan.width.size):
         start, size, width = plan.start[node], plan.start[node + 1] - plan.start[node], plan.width[node]
         far = plan.boundary[plan.boundary_from[node] : plan.boundary_from[node + 1]]
@@ -406,7 +406,7 @@ def _by_scale(plan, g, factor, z, s, by_s):
 
 @njit(**options)
 def gradient(plan, numbers, a, scale, coefficients):
-    """log |M|, c'M⁻¹c, and the gradient of −½ log |M| + ½ c'M⁻¹c by a, scale and coefficients, at one point."""
+    """Log |M|, c'M⁻¹c, and the gradient of −½ log |M| + ½ c'M⁻¹c by a, scale and coefficients, at one point."""
     total, variables = plan.panel[-1], plan.start[-1]
     panels, z = np.zeros(total), np.zeros(total)
     pooled = np.empty(total if a.size != 1 else 0)
