@@ -41,7 +41,7 @@ def _make_tile(height: int, vectors: int) -> Any:
     """The intrinsic for a tile of `height` rows and `vectors` · 8 columns."""
 
     @intrinsic
-    def tile(typing, rows_of, source, stride, rows, at, place, tiles_of, target, wide):  # noqa: PLR0913, PLR0917
+    def tile(typing, rows_of, source, stride, rows, at, place, tiles_of, target, wide):  # noqa: C901, PLR0913, PLR0917
         signature = types.void(rows_of, *[types.int64] * 5, tiles_of, *[types.int64] * 2)
 
         def codegen(context, builder, signature, arguments):
@@ -93,7 +93,7 @@ _one_by_sixteen, _one_by_eight = _make_tile(1, 2), _make_tile(1, 1)
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "reassoc", "nsz"})
-def subtract_block(rows_of, source, stride, rows, at, count, place, length, tiles_of, target, wide):  # noqa: PLR0913, PLR0917
+def subtract_block(rows_of, source, stride, rows, at, count, place, length, tiles_of, target, wide):  # noqa: C901, PLR0913, PLR0917
     """tiles_of[target + i·wide + j] −= Σ_r x_r[at + i] · x_r[place + j] for i < count, j < length.
 
     x_r are `rows` rows of `rows_of` that begin at source + r·stride; `rows_of` and `tiles_of` may be one array. Columns
