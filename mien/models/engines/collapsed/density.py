@@ -292,7 +292,7 @@ def _scales(blocks: Sequence[Block], places: Places, moments: Moments, spread: f
 
 def make_density(
     design_names: Sequence[str], blocks: Sequence[Block], priors: Mapping[str, ResolvedPrior],
-    moments: Moments, strata: Sequence[str], places: Places | None = None, *, threads: int = 1,
+    moments: Moments, strata: Sequence[str], places: Places | None = None, *, ar1: bool = False, threads: int = 1,
 ) -> tuple[Density, np.ndarray]:  # fmt: skip
     """The density of an outcome and a theta to start from."""
     free = sum(not isinstance(priors[name].prior, Fixed) for name in design_names)
@@ -305,7 +305,7 @@ def make_density(
     sigma = [priors[f"sigma:{name}" if name else "sigma"].prior for name in strata]
     base = float(np.mean([kind.value if isinstance(kind, Fixed) else spread for kind in sigma])) or 1.0
     scale = _scales(blocks, places, moments, base if base > 0 else 1.0)
-    parameters = make_parameters(blocks, priors, tuple(strata), bool(moments.gaps), scale)
+    parameters = make_parameters(blocks, priors, tuple(strata), ar1 or bool(moments.gaps), scale)
     density = Density(parameters, places, moments, design_names, priors, threads=threads)
     start = np.zeros(parameters.dim)
     start[: len(parameters.sd_free)] = np.arcsinh(1.0)

@@ -62,13 +62,14 @@ def prepare(problem: Problem, *, threads: int | None = None) -> list[Prepared]:
     first = outcomes[0]
     places = _places(first, moments[0])  # type: ignore[arg-type]
     cores = threads or available_cores()
+    ar1 = any(item.gaps for item in moments) or first.residual.series is not None  # type: ignore[union-attr]
     result = []
     for outcome, mine in zip(outcomes, moments, strict=True):
         assert isinstance(mine, Moments)
         own = places if _same_cells(mine, moments[0]) else _places(outcome, mine)  # type: ignore[arg-type]
         density, start = make_density(
             outcome.design.coefficients, outcome.design.blocks, outcome.priors, mine, outcome.residual.strata, own,
-            threads=cores if len(outcomes) == 1 else 1,
+            ar1=ar1, threads=cores if len(outcomes) == 1 else 1,
         )  # fmt: skip
         result.append(Prepared(outcome, mine, density, start))
     return result
@@ -319,7 +320,7 @@ def _named(
         {key: np.abs(natural.sd[:, number]).reshape(shape) for number, key in enumerate(effects)},
         _correlations(prepared, natural, shape), sigma if prepared.outcome.residual.dim else sigma[..., 0],
         {key: values.reshape(*shape, -1) for key, values in effects.items()}, {}, "",
-        natural.rho.reshape(shape) if prepared.moments.gaps else None,
+        natural.rho.reshape(shape) if prepared.density.parameters.ar1 else None,
     )  # fmt: skip
 
 

@@ -94,6 +94,7 @@ class Parameters:
     sd_free: np.ndarray  # (free sd,) term numbers; likewise below
     partial_free: np.ndarray
     sigma_free: np.ndarray
+    ar1: bool
     rho_free: bool
     scale: np.ndarray  # (free sd,) c
     unsigned: np.ndarray  # (free sd,) bool: |c·sinh(phi)|
@@ -225,7 +226,7 @@ def make_parameters(
             np.array([_value(prior) for prior in sigmas]).reshape(1, len(sigmas)),
             np.array([rho.value if isinstance(rho, Fixed) else 0.0]),
         ),
-        sd_free=free[0], partial_free=free[1], sigma_free=free[2], rho_free=isinstance(rho, Normal),
+        sd_free=free[0], partial_free=free[1], sigma_free=free[2], ar1=ar1, rho_free=isinstance(rho, Normal),
         scale=scale, unsigned=unsigned[free[0]],
         sd_prior=_positives([sds[place] for place in free[0]]),
         power=np.array([partials[place].power for place in free[1]]),
