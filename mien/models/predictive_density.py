@@ -69,7 +69,7 @@ def log_likelihood(fit: xr.DataTree, unit: str = "participant", *, draws: int | 
     shapes = outcomes_of(fit)
     picked = _picked(fit, draws)
     parts = [_one_shape(fit, shape, unit, picked) for shape in shapes]
-    dim = unit.replace("/", ":")
+    dim = unit
     labels = list(dict.fromkeys(label for units, _ in parts for label in units.labels))
     place = {label: number for number, label in enumerate(labels)}
     fields = {
@@ -90,7 +90,7 @@ def log_likelihood(fit: xr.DataTree, unit: str = "participant", *, draws: int | 
     if small:
         variables["log_density"] = (("theta_draw", *lead, dim), kept if named else kept[:, 0])
     coords = {dim: np.array(labels)} | ({"blend_shape": np.array(shapes)} if named else {})
-    limit = khat_limit(len(picked))
+    limit = float(khat_limit(len(picked)))
     khat = fields["khat_loo"]
     attrs = {"unit": unit, "khat_limit": limit, "above": int((khat > limit).sum()), "draws": len(picked)}
     if not named:
