@@ -123,7 +123,7 @@ def numpyro_python():
 
 def numpyro(design, repetitions):
     command = [numpyro_python(), str(HERE / "numpyro_slopes.py"), str(WARMUP), str(DRAWS)]
-    first = None
+    compiling = None
     with tempfile.TemporaryDirectory() as folder, WarmProcess(command) as process:
         process.read()
         source, target = Path(folder) / "in.npz", Path(folder) / "out.npz"
@@ -131,12 +131,12 @@ def numpyro(design, repetitions):
             names = ("person", "stimulus", "sign", "y")
             np.savez(source, **dict(zip(names, standardised(design, order, y), strict=True)))
             seconds = process.ask(f"{source} {target}")["seconds"]
-            if first is None:  # compiles: asked again for the time without
-                first = seconds
-                seconds = process.ask(f"{source} {target}")["seconds"]
+            if compiling is None:  # the first time has it: asked again for the time without
+                again = process.ask(f"{source} {target}")["seconds"]
+                compiling, seconds = max(seconds - again, 0.0), again
             with np.load(target) as found:
                 draws = dict(found)
-            yield Sampled(seconds, first - seconds, draws)
+            yield Sampled(seconds, compiling, draws)
 
 
 def brms(design, repetitions):
