@@ -23,11 +23,12 @@ import numpy as np
 import pandas as pd
 from joblib import Parallel, delayed
 
-from mien.models.engines.collapsed.density import Density, Places, make_density
+from mien.models.engines.collapsed.density import Density, make_density
 from mien.models.engines.collapsed.engine import prepare
 from mien.models.engines.collapsed.importance import Weighted, importance_sample, quantities
 from mien.models.engines.collapsed.moments import moments_of
 from mien.models.engines.collapsed.parameters import Parameters
+from mien.models.engines.collapsed.places import Places
 from mien.models.engines.problem import Outcome, Problem
 from mien.models.fitting import make_problem
 from mien.models.spec import ModelSpec
