@@ -41,7 +41,7 @@ def _make_tile(height: int, vectors: int) -> Any:
     """The intrinsic for a tile of `height` rows and `vectors` · 8 columns."""
 
     @intrinsic
-    def tile(typing, rows_of, source, stride, rows, at, place, tiles_of, target, wide):  # noqa: C901, PLR0913, PLR0917
+    def tile(typing, rows_of, source, stride, rows, at, place, tiles_of, target, wide):  # noqa: PLR0913, PLR0917
         signature = types.void(rows_of, *[types.int64] * 5, tiles_of, *[types.int64] * 2)
 
         def codegen(context, builder, signature, arguments):
