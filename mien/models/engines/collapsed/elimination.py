@@ -7,7 +7,7 @@ together as one dense *supernode*; a factor whose levels have all met joins the 
 worked out once, on the cells alone, for all outcomes and all values of theta.
 
 The response takes part as one more column that is never eliminated, the last of every boundary: what is left in it is
-the solution of the triangular system.
+the solution of the triangular system. Several responses with the same M are as many columns.
 
 A supernode keeps a *panel*: the rows of its own variables, the columns of its own variables and of its *boundary* (the
 later variables that it meets), row by row; the own part is an upper triangle. Holes in a boundary that is mostly full
@@ -33,12 +33,13 @@ FULL = 0.5  # a boundary that holds this share of a factor's nodes in a supernod
 class Layout(NamedTuple):
     """The effects in their natural order: factor, level, term; coefficients last.
 
-    sizes : terms of each factor; levels : levels of each factor; coefficients : how many.
+    sizes : terms of each factor; levels : levels of each factor; coefficients, responses : how many.
     """
 
     sizes: tuple[int, ...]
     levels: tuple[int, ...]
     coefficients: int
+    responses: int = 1
 
     def start(self, factor: int) -> int:
         """First variable of a factor (of the coefficients, for a factor past the last)."""
@@ -82,7 +83,7 @@ class Plan(NamedTuple):
 class Structure(NamedTuple):
     """The plan, and the place of every variable: position[natural] = place in the order of elimination.
 
-    The response is the variable after the last, in both orders.
+    Responses are the variables after the last, in both orders.
     """
 
     plan: Plan
@@ -101,7 +102,7 @@ class Structure(NamedTuple):
         i, j = np.minimum(a, b), np.maximum(a, b)
         owner = np.searchsorted(plan.start, i, side="right") - 1
         size = plan.start[owner + 1] - plan.start[owner]
-        found = np.searchsorted(_keys(plan), owner * (self.layout.size + 1) + j)
+        found = np.searchsorted(_keys(plan), owner * _radix(plan) + j)
         in_boundary = size + found - plan.boundary_from[owner]
         column = np.where(j < plan.start[owner + 1], j - plan.start[owner], in_boundary)
         width = plan.width[owner]
@@ -110,7 +111,11 @@ class Structure(NamedTuple):
 
 def _keys(plan: Plan) -> np.ndarray:
     counts = np.diff(plan.boundary_from)
-    return np.repeat(np.arange(len(counts)), counts) * (plan.start[-1] + 1) + plan.boundary
+    return np.repeat(np.arange(len(counts)), counts) * _radix(plan) + plan.boundary
+
+
+def _radix(plan: Plan) -> int:
+    return int(plan.boundary[-1]) + 1  # the last response closes the root's boundary
 
 
 class _Nodes(NamedTuple):
@@ -182,17 +187,36 @@ def _components(nodes: _Nodes, factor: int, pairs: np.ndarray) -> tuple[np.ndarr
     mine = pairs[nodes.factor[pairs[:, 1]] == factor]
     if len(np.unique(mine[:, 0])) == len(mine):  # at most one of the factor's nodes in a clique
         return np.arange(levels), levels
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
     cliques, place = np.unique(mine[:, 0], return_inverse=True)
-    size = levels + len(cliques)
-    graph = coo_array(
-        (np.ones(len(mine), dtype=np.int8), (mine[:, 1] - start, levels + place)), shape=(size, size)
-    )
-    label = connected_components(graph, directed=False)[1]
-    names, component = np.unique(label[:levels], return_inverse=True)
+    label = _connected(levels, len(cliques), mine[:, 1] - start, place)
+    names, component = np.unique(label, return_inverse=True)
     return component, len(names)
+
+
+@njit(cache=True)
+def _connected(levels, cliques, level, clique):
+    """The first level of the component of each level, where those of one clique are connected."""
+    parent = np.arange(levels)
+    head = np.full(cliques, -1)
+    for k in range(level.size):
+        a = level[k]
+        while parent[a] != a:
+            parent[a] = parent[parent[a]]
+            a = parent[a]
+        b = head[clique[k]]
+        if b < 0:
+            head[clique[k]] = a
+            continue
+        while parent[b] != b:
+            parent[b] = parent[parent[b]]
+            b = parent[b]
+        parent[max(a, b)] = min(a, b)
+    for a in range(levels):
+        b = a
+        while parent[b] != b:
+            b = parent[b]
+        parent[a] = b
+    return parent
 
 
 def _merged(nodes: _Nodes, factor: int, component: np.ndarray, pairs: np.ndarray) -> np.ndarray:
@@ -295,7 +319,7 @@ def _assemble(layout: Layout, nodes: _Nodes, order: _Order, boundaries: np.ndarr
     place[ranked] = first[:-1]
     within = np.arange(int(sizes.sum())) - np.repeat(np.cumsum(sizes) - sizes, sizes)
     effects = np.repeat(place, sizes) + within
-    last = len(effects) + np.arange(layout.coefficients + 1)
+    last = len(effects) + np.arange(layout.coefficients + layout.responses)
     position = np.concatenate([effects, last]).astype(np.int64)
 
     supernodes = order.supernodes + 1
@@ -307,10 +331,11 @@ def _assemble(layout: Layout, nodes: _Nodes, order: _Order, boundaries: np.ndarr
     within = np.arange(int(wide.sum())) - np.repeat(np.cumsum(wide) - wide, wide)
     variables = np.repeat(place[boundaries[:, 1]], wide) + within
     owners = np.repeat(supernode, wide)
-    last = layout.size - layout.coefficients + np.arange(layout.coefficients + 1)
-    everyone = np.arange(supernodes - 1)  # meets the coefficients and the response; the root, the response
-    variables = np.concatenate([variables, np.tile(last, supernodes - 1), [layout.size]])
-    owners = np.concatenate([owners, np.repeat(everyone, len(last)), [supernodes - 1]])
+    everyone = np.arange(supernodes - 1)  # meets the coefficients and the responses; the root, the responses
+    variables = np.concatenate([variables, np.tile(last, supernodes - 1), last[layout.coefficients :]])
+    owners = np.concatenate(
+        [owners, np.repeat(everyone, len(last)), np.full(layout.responses, supernodes - 1)]
+    )
     by = np.lexsort((variables, owners))
     boundary = variables[by].astype(np.int64)
     counts = np.bincount(owners, minlength=supernodes)[:supernodes]
@@ -391,7 +416,7 @@ def _segments(  # noqa: C901, PLR0912, PLR0913, PLR0917
         s = batch[b]
         entries = boundary[boundary_from[s] : boundary_from[s + 1]]
         low = 0
-        while low < entries.size - 1:  # the response owns nothing
+        while entries[low] < start[-1]:  # responses own nothing
             a = np.searchsorted(start, entries[low], side="right") - 1
             outside = boundary[boundary_from[a] : boundary_from[a + 1]]
             if fill:

@@ -6,6 +6,8 @@
     gradient    of K = −½ log |M| + ½ c'M⁻¹c with respect to a, scale and the prior's coefficients
     draw        S (M⁻¹c + U⁻¹ε), with M = U'U
 
+Responses with the same M are further columns c: quadratic forms are summed, and M counts once for each in K.
+
 Everything happens in panels (`elimination`). Rows are factored a few at a time and their products subtracted from all
 later rows by `tiles`, where nearly all of the arithmetic is. Neighbouring supernodes of equal width lie one after the
 other with equal stride, so the rows of 32 participants with two effects each are subtracted as one group of 64. The
@@ -53,6 +55,12 @@ class Numbers(NamedTuple):
 
 
 @njit(**options)
+def _responses(plan):
+    """How many columns are not eliminated."""
+    return plan.boundary_from[plan.width.size] - plan.boundary_from[plan.width.size - 1]
+
+
+@njit(**options)
 def _consecutive(entries):
     """Whether a boundary is one unbroken stretch."""
     return entries[entries.size - 1] - entries[0] == entries.size - 1
@@ -60,11 +68,12 @@ def _consecutive(entries):
 
 @njit(**options)
 def _assemble(plan, numbers, a, scale, coefficients, panels, pooled, s):  # noqa: C901, PLR0912
-    """M and c into the panels; `pooled` keeps G where it is put together from components; s (variable + 1,)."""
-    for i in range(s.size - 1):
+    """M and c into the panels; `pooled` keeps G where it is put together from components; s (variable + response,)."""
+    for i in range(numbers.term.size):
         t = numbers.term[i]
         s[i] = scale[t] if t < scale.size else 1.0
-    s[s.size - 1] = 1.0
+    for i in range(numbers.term.size, s.size):
+        s[i] = 1.0
     factor = 1.0
     if a.size == 1:
         g = numbers.dense
@@ -161,7 +170,7 @@ def _factor_wide(panels, at, width, size, columns):
 
 @njit(**options)
 def _factor(plan, panels):
-    """M = U'U in place (diagonals as 1 / d), U'⁻¹c in the last column; log |M|, NaN if M is not positive definite."""
+    """M = U'U in place (diagonals as 1 / d), U'⁻¹c in the last columns; log |M|, NaN if M is not positive definite."""
     logdet = 0.0
     for batch in range(plan.batch.size - 1):
         first, last = plan.batch[batch], plan.batch[batch + 1]
@@ -182,25 +191,29 @@ def _factor(plan, panels):
 
 @njit(**options)
 def _solution(plan, panels, y):
-    """The last column, U'⁻¹c, into y; its square."""
-    square = 0.0
-    for node in range(plan.width.size):
-        start, size, width = plan.start[node], plan.start[node + 1] - plan.start[node], plan.width[node]
-        last = plan.panel[node] + size + plan.boundary_from[node + 1] - plan.boundary_from[node] - 1
-        for r in range(size):
-            value = panels[last + r * width]
-            y[start + r] = value
-            square += value * value
+    """The last columns, U'⁻¹c, into y (response · variable,); the sum of their squares."""
+    square, responses, variables = 0.0, _responses(plan), plan.start[-1]
+    for q in range(responses):
+        mine = y[q * variables : (q + 1) * variables]
+        for node in range(plan.width.size):
+            start, size, width = plan.start[node], plan.start[node + 1] - plan.start[node], plan.width[node]
+            far = plan.boundary_from[node + 1] - plan.boundary_from[node]
+            column = plan.panel[node] + size + far - responses + q
+            for r in range(size):
+                value = panels[column + r * width]
+                mine[start + r] = value
+                square += value * value
     return square
 
 
 @njit(**options)
 def _back(plan, panels, x):
     """Replace the rows of x (draw, variable) by U⁻¹x; a row of U is loaded once for all of them."""
+    responses = _responses(plan)
     for node in range(plan.width.size - 1, -1, -1):
         start, end, width = plan.start[node], plan.start[node + 1], plan.width[node]
         size = end - start
-        far = plan.boundary[plan.boundary_from[node] : plan.boundary_from[node + 1] - 1]
+        far = plan.boundary[plan.boundary_from[node] : plan.boundary_from[node + 1] - responses]
         run = far.size > 0 and _consecutive(far)
         for r in range(size - 1, -1, -1):
             row = plan.panel[node] + r * width
@@ -222,33 +235,36 @@ def _back(plan, panels, x):
 
 @njit(**options)
 def draw(plan, numbers, a, scale, coefficients, copies, noise, logdet, quadratic):  # noqa: PLR0913, PLR0917
-    """Log |M| and c'M⁻¹c of every point, and draws of S·x, x ~ N(M⁻¹c, M⁻¹), in place of standard normals.
+    """Log |M| and Σ c'M⁻¹c of every point, and draws of S·x, x ~ N(M⁻¹c, M⁻¹), in place of standard normals.
 
     Parameters
     ----------
     a, scale, coefficients : (point, component), (point, term), (point, entry).
-    copies : (point,) draws of each point. noise : (draw, variable), point by point; zeros give the conditional mean.
+    copies : (point,) draws of each point. noise : (draw · response, variable), point by point, draw by draw; zeros give
+        the conditional mean.
     logdet, quadratic : (point,) results; NaN where M is not positive definite, whose draws are left as they are.
     """
     total, variables = plan.panel[-1], plan.start[-1]
     panels = np.zeros(total)
     pooled = np.empty(total if a.shape[1] != 1 else 0)
-    s, y = np.empty(variables + 1), np.empty(variables)
+    responses = _responses(plan)
+    s, y = np.empty(variables + responses), np.empty(responses * variables)
     at = 0
     for point in range(a.shape[0]):
         _assemble(plan, numbers, a[point], scale[point], coefficients[point], panels, pooled, s)
         logdet[point] = _factor(plan, panels)
         quadratic[point] = _solution(plan, panels, y)
         if copies[point]:
-            x = noise[at : at + copies[point]]
-            for k in range(copies[point]):
+            x = noise[at : at + copies[point] * responses]
+            for k in range(x.shape[0]):
+                mine = y[k % responses * variables : (k % responses + 1) * variables]
                 for i in range(variables):
-                    x[k, i] += y[i]
+                    x[k, i] += mine[i]
             _back(plan, panels, x)
-            for k in range(copies[point]):
+            for k in range(x.shape[0]):
                 for i in range(variables):
                     x[k, i] *= s[i]
-            at += copies[point]
+            at += x.shape[0]
 
 
 @njit(**options)
@@ -287,10 +303,11 @@ def _gather(plan, z, batch, inner, work, stride, column):
 @njit(**options)
 def _selected_inverse(plan, panels, z):
     """M⁻¹ at the stored places (upper triangle of own parts)."""
+    responses = _responses(plan)
     for batch in range(plan.batch.size - 2, -1, -1):
         first, end = plan.batch[batch], plan.batch[batch + 1]
         size, width = plan.start[first + 1] - plan.start[first], plan.width[first]
-        inner = plan.boundary_from[first + 1] - plan.boundary_from[first] - 1
+        inner = plan.boundary_from[first + 1] - plan.boundary_from[first] - responses
         together = max(1, DEPTH // size)
         stride = together * size + inner + 8
         far = np.zeros(inner * stride)
@@ -368,18 +385,24 @@ def _own_part(panels, z, at, width, size, inner, root, own, far, stride, column)
 
 @njit(**options)
 def _moments(plan, z, y):
-    """Z becomes E[x x'] with x = −1 for the response."""
+    """Z becomes Σ E[x x'] over responses, with x = −1 for the response itself; y (response · variable,) the means."""
+    responses, variables = _responses(plan), plan.start[-1]
     for node in range(plan.width.size):
         start, size, width = plan.start[node], plan.start[node + 1] - plan.start[node], plan.width[node]
         far = plan.boundary[plan.boundary_from[node] : plan.boundary_from[node + 1]]
         for r in range(size):
-            at, mean = plan.panel[node] + r * width, y[start + r]
-            for j in range(r, size):
-                z[at + j] += mean * y[start + j]
-            at += size
-            for j in range(far.size - 1):
-                z[at + j] += mean * y[far[j]]
-            z[at + far.size - 1] = -mean
+            at = plan.panel[node] + r * width
+            inner = far.size - responses
+            if responses > 1:
+                z[at + r : at + size + inner] *= responses
+            for q in range(responses):
+                x = y[q * variables : (q + 1) * variables]
+                mean = x[start + r]
+                for j in range(r, size):
+                    z[at + j] += mean * x[start + j]
+                for j in range(inner):
+                    z[at + size + j] += mean * x[far[j]]
+                z[at + size + inner + q] = -mean
 
 
 @njit(**options)
@@ -406,24 +429,28 @@ def _by_scale(plan, g, factor, z, s, by_s):
 
 @njit(**options)
 def gradient(plan, numbers, a, scale, coefficients):
-    """Log |M|, c'M⁻¹c, and the gradient of −½ log |M| + ½ c'M⁻¹c by a, scale and coefficients, at one point."""
+    """Log |M|, Σ c'M⁻¹c, and the gradient of K by a, scale and coefficients, at one point.
+
+    K = −½ responses·log |M| + ½ Σ c'M⁻¹c
+    """
     total, variables = plan.panel[-1], plan.start[-1]
     panels, z = np.zeros(total), np.zeros(total)
     pooled = np.empty(total if a.size != 1 else 0)
-    s, y = np.empty(variables + 1), np.empty(variables)
+    responses = _responses(plan)
+    s, y = np.empty(variables + responses), np.empty(responses * variables)
     by_a, by_scale, by_coefficient = np.zeros(a.size), np.zeros(scale.size), np.zeros(coefficients.size)
     _assemble(plan, numbers, a, scale, coefficients, panels, pooled, s)
     logdet = _factor(plan, panels)
     square = _solution(plan, panels, y)
     if math.isnan(logdet):
         return logdet, square, by_a, by_scale, by_coefficient
-    _back(plan, panels, y.reshape((1, variables)))  # now the mean
+    _back(plan, panels, y.reshape((responses, variables)))  # now the means
     _selected_inverse(plan, panels, z)
     _moments(plan, z, y)
     for e in range(numbers.prior_slot.size):
         half = 0.5 if numbers.prior_row[e] == numbers.prior_column[e] else 1.0
         by_coefficient[numbers.prior_coefficient[e]] -= half * z[numbers.prior_slot[e]]
-    by_s = np.zeros(variables + 1)
+    by_s = np.zeros(variables + responses)
     if a.size == 1:
         _by_scale(plan, numbers.dense, a[0], z, s, by_s)
         by_a[0] = 0.5 * (s * by_s).sum() / a[0]

@@ -37,7 +37,7 @@ class Places(NamedTuple):
     """Where the sums of every cell go.
 
     structure : of the elimination. factor_of : (block,) place of its factor. term : (variable,) term of each variable.
-    inner : (entry, cell) variables of a cell: its terms' effects, the coefficients, the response, in the order of
+    inner : (entry, cell) variables of a cell: its terms' effects, the coefficients, the responses, in the order of
     elimination. pairs : (pair, 2) entries that are multiplied; slot : (pair, cell) where.
     prior_* : entries of the prior's precision.
     strata : number of strata; distinct, inverse : stored (stratum, slot) of components where there are several, and
@@ -58,15 +58,16 @@ class Places(NamedTuple):
     inverse: np.ndarray
 
 
-def make_places(blocks: Sequence[Block], coefficients: int, moments: Moments) -> Places:
+def make_places(blocks: Sequence[Block], coefficients: int, moments: Moments, responses: int = 1) -> Places:
     """The structure of a design: which variables there are, in which order, and where their sums are stored."""
     terms_of = [
         [(b, j) for b, block in enumerate(blocks) for j in range(len(block.terms)) if block.factor == factor]
         for factor in moments.factors
     ]
     layout = Layout(
-        tuple(len(terms) for terms in terms_of), tuple(len(levels) for levels in moments.levels), coefficients
-    )
+        tuple(len(terms) for terms in terms_of), tuple(len(levels) for levels in moments.levels), coefficients,
+        responses,
+    )  # fmt: skip
     structure = analyse(layout, moments.codes)
     first_term = np.concatenate([[0], np.cumsum([len(block.terms) for block in blocks])]).astype(np.int64)
     natural_term = np.full(layout.size, first_term[-1], dtype=np.int64)
@@ -81,15 +82,15 @@ def make_places(blocks: Sequence[Block], coefficients: int, moments: Moments) ->
             prior.add_block(blocks, terms, place, start + size * levels)
     cells = len(moments.codes)
     at = layout.start(len(terms_of))
-    inner += [np.full(cells, at + q) for q in range(coefficients + 1)]
+    inner += [np.full(cells, at + q) for q in range(coefficients + responses)]
     prior.add_coefficients(at, coefficients, blocks)
     variables = np.array(inner, dtype=np.int64).reshape(len(inner), cells)
-    pairs = np.column_stack(np.triu_indices(len(inner)))[:-1]  # all but the response with itself
-    slot = _slots(
-        structure, variables, pairs, moments.codes, _nodes(moments, terms_of, first_term, coefficients)
-    )
+    pairs = np.column_stack(np.triu_indices(len(inner)))
+    pairs = pairs[pairs[:, 0] < len(inner) - responses]  # all but responses with responses
+    nodes = _nodes(moments, terms_of, first_term, layout)
+    slot = _slots(structure, variables, pairs, moments.codes, nodes)
     term = np.empty_like(natural_term)
-    term[structure.position[:-1]] = natural_term
+    term[structure.position[: layout.size]] = natural_term
     strata = len(moments.rows)
     distinct, inverse = np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
     if strata * len(moments.gram) > 1:
@@ -102,18 +103,20 @@ def make_places(blocks: Sequence[Block], coefficients: int, moments: Moments) ->
 
 
 class _Node(NamedTuple):
-    """Entries of a cell that belong to one level: of a factor, or (factor −1) the coefficients or the response."""
+    """Entries of a cell that belong to one level: of a factor, or (factor −1) the coefficients, or the responses."""
 
     factor: int
     entries: list[int]
 
 
-def _nodes(moments: Moments, terms_of, first_term: np.ndarray, coefficients: int) -> list[_Node]:
+def _nodes(moments: Moments, terms_of, first_term: np.ndarray, layout: Layout) -> list[_Node]:
     nodes = [
         _Node(factor, [int(first_term[b]) + j for b, j in terms]) for factor, terms in enumerate(terms_of)
     ]
     last = int(first_term[-1])
-    return [*nodes, _Node(-1, list(range(last, last + coefficients))), _Node(-1, [last + coefficients])]
+    response = last + layout.coefficients
+    coefficients = _Node(-1, list(range(last, response)))
+    return [*nodes, coefficients, _Node(-1, list(range(response, response + layout.responses)))]
 
 
 def _slots(
@@ -123,9 +126,9 @@ def _slots(
     number = np.empty((len(variables), len(variables)), dtype=np.int64)
     number[pairs[:, 0], pairs[:, 1]] = number[pairs[:, 1], pairs[:, 0]] = np.arange(len(pairs))
     result = np.empty((len(pairs), codes.shape[0]), dtype=np.int64)
-    for place, one in enumerate(nodes):
+    for place, one in enumerate(nodes[:-1]):
         for other in nodes[place:]:
-            if not (one.entries and other.entries) or one.entries == other.entries == [len(variables) - 1]:
+            if not (one.entries and other.entries):
                 continue
             first, inverse = _meetings(codes, one.factor, other.factor)
             a, b = variables[one.entries[0], first], variables[other.entries[0], first]
@@ -182,8 +185,9 @@ class _PriorEntries:
         for i in range(count):
             for j in range(i, count):
                 self.parts.append((np.array([at + i]), np.array([at + j]), number + _place(i, j, count)))
-            response = number + count * (count + 1) // 2 + i
-            self.parts.append((np.array([at + i]), np.array([at + count]), response))
+            pull = number + count * (count + 1) // 2 + i
+            responses = at + count + np.arange(self.structure.layout.responses)
+            self.parts.append((np.full(len(responses), at + i), responses, pull))
 
     def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         if not self.parts:
