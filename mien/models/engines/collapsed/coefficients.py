@@ -33,6 +33,13 @@ class CoefficientPrior(NamedTuple):
     mean: np.ndarray
     log_normaliser: float
 
+    def coefficients_at(self, gamma: np.ndarray) -> np.ndarray:
+        """(draw, coefficient), in the design's order, of γ (draw, free coefficient)."""
+        coefficients = np.empty((len(gamma), len(self.free)))
+        coefficients[:] = self.held
+        coefficients[:, self.free] = gamma @ self.back.T + self.shift
+        return coefficients
+
 
 def coefficient_prior(
     names: Sequence[str], priors: Mapping[str, ResolvedPrior], moments: Moments

@@ -20,7 +20,7 @@ import numpy as np
 
 from mien.models.design import Block
 from mien.models.engines.collapsed import kernels
-from mien.models.engines.collapsed.coefficients import LOG_2PI, coefficient_prior
+from mien.models.engines.collapsed.coefficients import LOG_2PI, CoefficientPrior, coefficient_prior
 from mien.models.engines.collapsed.correlation import inverse_of, pull_back_inverse
 from mien.models.engines.collapsed.moments import Moments
 from mien.models.engines.collapsed.parameters import Natural, Parameters, make_parameters
@@ -28,7 +28,7 @@ from mien.models.engines.collapsed.places import Places, make_places, packed_siz
 from mien.models.engines.collapsed.residual import Residuals
 from mien.priors import Fixed, ResolvedPrior
 
-__all__ = ["Density", "Effects", "available_cores", "make_density"]
+__all__ = ["Density", "Effects", "available_cores", "coordinates", "make_density", "theta_of"]
 
 CHUNK = 175  # points that a thread takes at once
 MOST_AT_ONCE = 4_000_000  # numbers of raw draws in memory
@@ -64,19 +64,9 @@ class Density:
     ) -> None:  # fmt: skip
         self.parameters, self.places, self.threads = parameters, places, threads
         self.residuals = Residuals.of(moments)
-        self.coefficients, used, response = coefficient_prior(names, priors, moments)
-        terms = np.zeros((len(moments.columns.terms), len(moments.centre)))
-        columns = moments.columns.terms
-        terms[np.arange(len(columns)), columns] = 1.0
-        terms[:, 0] += np.where(columns > 0, moments.centre[columns], 0.0)
-        rows = moments.gram[0].sum(axis=0) + moments.gram[1::3].sum(axis=(0, 1))
-        origin = _least_squares(used @ rows @ used.T, used @ rows @ response)
-        self.origin = origin
-        prior = self.coefficients
-        self.coefficients = prior._replace(mean=prior.mean - origin)
-        basis = np.concatenate([terms, used, (response - origin @ used)[None]])
+        self.coefficients, self.origin, basis = coordinates(names, priors, moments)
         self._fill(basis @ moments.gram @ basis.T)
-        levels = np.diff(np.searchsorted(np.sort(places.term), np.arange(len(columns) + 1)))
+        levels = np.diff(np.searchsorted(np.sort(places.term), np.arange(len(moments.columns.terms) + 1)))
         self.levels = np.array([levels[first] for first, _, _ in parameters.blocks])
         prior = self.coefficients
         upper = prior.precision[np.triu_indices(len(prior.precision))]
@@ -255,11 +245,7 @@ class Density:
     def coefficients_of(self, raw: np.ndarray) -> np.ndarray:
         """Coefficients (draw, coefficient) of raw draws (draw, variable)."""
         prior = self.coefficients
-        coefficients = np.empty((len(raw), len(prior.free)))
-        coefficients[:] = prior.held
-        gamma = raw[:, raw.shape[1] - len(prior.mean) :] + self.origin
-        coefficients[:, prior.free] = gamma @ prior.back.T + prior.shift
-        return coefficients
+        return prior.coefficients_at(raw[:, raw.shape[1] - len(prior.mean) :] + self.origin)
 
     def columns_of(self, factor: int, place: int) -> np.ndarray:
         """Columns of raw draws that hold a factor's term, level by level."""
@@ -268,11 +254,28 @@ class Density:
         return structure.position[start + place : stop : structure.layout.sizes[factor]]
 
 
+def coordinates(
+    names: Sequence[str], priors: Mapping[str, ResolvedPrior], moments: Moments
+) -> tuple[CoefficientPrior, np.ndarray, np.ndarray]:
+    """The coefficients' prior about γ₀, γ₀, and the rows (entry, column) that lead from the moments' columns to terms,
+    coefficients and residual.
+    """
+    prior, used, response = coefficient_prior(names, priors, moments)
+    columns = moments.columns.terms
+    terms = np.zeros((len(columns), len(moments.centre)))
+    terms[np.arange(len(columns)), columns] = 1.0
+    terms[:, 0] += np.where(columns > 0, moments.centre[columns], 0.0)
+    rows = moments.gram[0].sum(axis=0) + moments.gram[1::3].sum(axis=(0, 1))
+    origin = _least_squares(used @ rows @ used.T, used @ rows @ response)
+    basis = np.concatenate([terms, used, (response - origin @ used)[None]])
+    return prior._replace(mean=prior.mean - origin), origin, basis
+
+
 def _least_squares(gram: np.ndarray, score: np.ndarray) -> np.ndarray:
     return np.linalg.lstsq(gram, score, rcond=None)[0] if len(score) else score
 
 
-def _scales(blocks: Sequence[Block], places: Places, moments: Moments, spread: float) -> np.ndarray:
+def _scales(blocks: Sequence[Block], moments: Moments, spread: float) -> np.ndarray:
     """Of each term: residual sd / √(information of an average level)."""
     gram = moments.gram[0] + moments.gram[1::3].sum(axis=0)
     scales = []
@@ -295,6 +298,15 @@ def make_density(
     """The density of an outcome and a theta to start from."""
     free = sum(not isinstance(priors[name].prior, Fixed) for name in design_names)
     places = places or make_places(blocks, free, moments)
+    parameters, start = theta_of(design_names, blocks, priors, moments, strata, ar1=ar1)
+    return Density(parameters, places, moments, design_names, priors, threads=threads), start
+
+
+def theta_of(
+    design_names: Sequence[str], blocks: Sequence[Block], priors: Mapping[str, ResolvedPrior],
+    moments: Moments, strata: Sequence[str], *, ar1: bool = False,
+) -> tuple[Parameters, np.ndarray]:  # fmt: skip
+    """The parameters of an outcome, scaled by its residuals about the coefficients, and a theta to start from."""
     _, used, response = coefficient_prior(design_names, priors, moments)
     rows = moments.gram[0].sum(axis=0) + moments.gram[1::3].sum(axis=(0, 1))
     origin = _least_squares(used @ rows @ used.T, used @ rows @ response)
@@ -302,9 +314,8 @@ def make_density(
     spread = float(np.sqrt(max(left @ rows @ left, 0.0) / max(moments.rows.sum(), 1.0)))
     sigma = [priors[f"sigma:{name}" if name else "sigma"].prior for name in strata]
     base = float(np.mean([kind.value if isinstance(kind, Fixed) else spread for kind in sigma])) or 1.0
-    scale = _scales(blocks, places, moments, base if base > 0 else 1.0)
+    scale = _scales(blocks, moments, base if base > 0 else 1.0)
     parameters = make_parameters(blocks, priors, tuple(strata), ar1 or bool(moments.gaps), scale)
-    density = Density(parameters, places, moments, design_names, priors, threads=threads)
     start = np.zeros(parameters.dim)
     start[: len(parameters.sd_free)] = np.arcsinh(1.0)
     sigmas = slice(
@@ -312,4 +323,4 @@ def make_density(
         len(parameters.sd_free) + len(parameters.partial_free) + len(parameters.sigma_free),
     )
     start[sigmas] = np.log(0.8 * max(spread, 1e-300))
-    return density, start
+    return parameters, start
