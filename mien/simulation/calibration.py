@@ -366,7 +366,10 @@ def _prior_pit(
     theta = np.concatenate(
         [posterior.theta(draw_hyperparameters(posterior.outcome, rng)) for _ in range(PRIOR_POINTS)]
     )
-    return _pit(names, truth, posterior.of_theta(theta), np.full(PRIOR_POINTS, 1.0 / PRIOR_POINTS))
+    share = _pit(names, truth, posterior.of_theta(theta), np.full(PRIOR_POINTS, 1.0 / PRIOR_POINTS))
+    return (PRIOR_POINTS * share + rng.random(len(names))) / (
+        PRIOR_POINTS + 1
+    )  # few points: ranks, spread out
 
 
 CHANGES: Mapping[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
