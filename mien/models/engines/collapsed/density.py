@@ -11,7 +11,7 @@ large the outcome's mean or the number of rows. Scaling by sd alone keeps sd = 0
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import NamedTuple
@@ -22,13 +22,14 @@ from mien.models.design import Block
 from mien.models.engines.collapsed import kernels
 from mien.models.engines.collapsed.coefficients import LOG_2PI, CoefficientPrior, coefficient_prior
 from mien.models.engines.collapsed.correlation import inverse_of, pull_back_inverse
+from mien.models.engines.collapsed.elimination import Layout
 from mien.models.engines.collapsed.moments import Moments
 from mien.models.engines.collapsed.parameters import Natural, Parameters, make_parameters
 from mien.models.engines.collapsed.places import Places, make_places, packed_size, upper_triangle
 from mien.models.engines.collapsed.residual import Residuals
 from mien.priors import Fixed, ResolvedPrior
 
-__all__ = ["Density", "Effects", "available_cores", "coordinates", "make_density", "theta_of"]
+__all__ = ["Density", "Effects", "available_cores", "coordinates", "in_pool", "make_density", "theta_of"]
 
 CHUNK = 175  # points that a thread takes at once
 MOST_AT_ONCE = 4_000_000  # numbers of raw draws in memory
@@ -45,6 +46,15 @@ def _pool() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(available_cores(), thread_name_prefix="collapsed")
 
 
+def in_pool(work: Callable[[int], None], places: Sequence[int], threads: int) -> None:
+    """Do the work at every place, by threads where there may be more than one."""
+    if threads == 1 or len(places) == 1:
+        for place in places:
+            work(place)
+    else:
+        list(_pool().map(work, places))
+
+
 class Effects(NamedTuple):
     """Draws: coefficients (draw, coefficient) in the design's order; effects (draw, effect) in natural order."""
 
@@ -56,7 +66,10 @@ class Density:
     """The density of one outcome; see the module.
 
     parameters : of theta. places : shared. threads : how many this may use.
+    notes : what is particular about it, for the verdict.
     """
+
+    notes: tuple[str, ...] = ()
 
     def __init__(
         self, parameters: Parameters, places: Places, moments: Moments, names: Sequence[str],
@@ -172,11 +185,7 @@ class Density:
             if noise is not None:
                 noise[ends[low] : ends[high]] = mine
 
-        if self.threads == 1 or pieces == 1:
-            for place in range(pieces):
-                chunk(place)
-        else:
-            list(_pool().map(chunk, range(pieces)))
+        in_pool(chunk, range(pieces), self.threads)
         with np.errstate(all="ignore"):
             value = 0.5 * (value - total)
         return np.where(np.isfinite(value), value, -np.inf)
@@ -246,6 +255,11 @@ class Density:
         """Coefficients (draw, coefficient) of raw draws (draw, variable)."""
         prior = self.coefficients
         return prior.coefficients_at(raw[:, raw.shape[1] - len(prior.mean) :] + self.origin)
+
+    @property
+    def layout(self) -> Layout:
+        """The effects in natural order."""
+        return self.places.structure.layout
 
     def columns_of(self, factor: int, place: int) -> np.ndarray:
         """Columns of raw draws that hold a factor's term, level by level."""

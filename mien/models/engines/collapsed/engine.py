@@ -25,6 +25,8 @@ from mien.models.engines.collapsed.importance import ESS, KHAT, Weighted, Z, sam
 from mien.models.engines.collapsed.moments import Moments, moments_of_all
 from mien.models.engines.collapsed.parameters import Natural
 from mien.models.engines.collapsed.places import Places, make_places
+from mien.models.engines.collapsed.rotated_density import RotatedDensity, make_rotated_density
+from mien.models.engines.collapsed.shared_design import find_shared_design
 from mien.models.engines.problem import Draws, Outcome, Problem, Progress, Settings
 from mien.priors import Fixed, Flat
 from mien.study.errors import FitError
@@ -44,7 +46,7 @@ class Prepared(NamedTuple):
 
     outcome: Outcome
     moments: Moments
-    density: Density
+    density: Density | RotatedDensity
     start: np.ndarray
 
 
@@ -60,8 +62,12 @@ def prepare(problem: Problem, *, threads: int | None = None) -> list[Prepared]:
     given = [outcome.moments for outcome in outcomes]
     moments = given if all(isinstance(item, Moments) for item in given) else moments_of_all(outcomes)
     first = outcomes[0]
-    places = _places(first, moments[0])  # type: ignore[arg-type]
     cores = threads or available_cores()
+    if len(outcomes) == 1:
+        shared = _with_shared_design(first, moments[0], cores)  # type: ignore[arg-type]
+        if shared is not None:
+            return [shared]
+    places = _places(first, moments[0])  # type: ignore[arg-type]
     ar1 = any(item.gaps for item in moments) or first.residual.series is not None  # type: ignore[union-attr]
     result = []
     for outcome, mine in zip(outcomes, moments, strict=True):
@@ -73,6 +79,20 @@ def prepare(problem: Problem, *, threads: int | None = None) -> list[Prepared]:
         )  # fmt: skip
         result.append(Prepared(outcome, mine, density, start))
     return result
+
+
+def _with_shared_design(outcome: Outcome, moments: Moments, threads: int) -> Prepared | None:
+    """A joint model of shapes where every trial has all of them."""
+    shared = (
+        None if outcome.residual.series is not None else find_shared_design(outcome.design.blocks, moments)
+    )
+    if shared is None:
+        return None
+    density, start = make_rotated_density(
+        outcome.design.coefficients, outcome.design.blocks, outcome.priors, moments, outcome.residual.strata, shared,
+        threads=threads,
+    )  # fmt: skip
+    return Prepared(outcome, moments, density, start)
 
 
 def _places(outcome: Outcome, moments: Moments) -> Places:
@@ -185,10 +205,10 @@ def _sample(prepared: Prepared, settings: Settings) -> Draws:
     theta_seed, draw_seed = outcome_seed(settings.seed, prepared.outcome.name).spawn(2)
     rng = np.random.Generator(np.random.SFC64(draw_seed))  # a fifth faster at normals than the default
     points = max(FEWEST_POINTS, round(POINTS_PER_DRAW * settings.draws * chains))
-    keeps = COPIES * points * len(density.places.term) <= MOST_KEPT and density.parameters.dim > 0
-    drawing = _Drawing(density, rng)
+    keeps = COPIES * points * density.layout.size <= MOST_KEPT and density.parameters.dim > 0
+    drawing = _Drawing(density, rng) if keeps and isinstance(density, Density) else None
     found = sample_theta(
-        drawing if keeps else density, points=points, runs=chains, draws=settings.draws, seed=theta_seed,
+        drawing or density, points=points, runs=chains, draws=settings.draws, seed=theta_seed,
         outcome=prepared.outcome.name, start=prepared.start,
     )  # fmt: skip
     if isinstance(found, Sampled):
@@ -199,15 +219,15 @@ def _sample(prepared: Prepared, settings: Settings) -> Draws:
         picked = _resampled(found, settings, rng)
         natural = density.parameters.natural(found.theta)
         stats = _weighted_stats(found, picked, settings)
-    if keeps and isinstance(found, Weighted):
-        raw = drawing.of(found, picked)
-        coefficients, effects = density.coefficients_of(raw), _effects(prepared, raw, density.columns_of)
+    if drawing and isinstance(found, Weighted):
+        raw, own = drawing.of(found, picked), drawing.density
+        coefficients, effects = own.coefficients_of(raw), _effects(prepared, raw, own.columns_of)
     else:
         points, where, copies = np.unique(picked, return_inverse=True, return_counts=True)
         drawn = density.draw(
             _rows(natural, points), copies, rng, destination=np.argsort(where, kind="stable")
         )
-        layout = density.places.structure.layout
+        layout = density.layout
         coefficients = drawn.coefficients
         effects = _effects(prepared, drawn.effects, lambda factor, place: _columns(layout, factor, place))
     distinct = len(np.unique(picked))
@@ -280,7 +300,7 @@ def _notes(found: Weighted | Sampled) -> tuple[str, ...]:
 def _verdict(prepared: Prepared, found: Weighted | Sampled, distinct: int) -> dict[str, object]:
     common: dict[str, object] = {
         "kind": "importance", "passed": found.passed, "reason": found.reason, "distinct": distinct,
-        "notes": list(found.notes), "limits": {"khat_engine": KHAT, "ess": ESS, "z": Z},
+        "notes": [*prepared.density.notes, *found.notes], "limits": {"khat_engine": KHAT, "ess": ESS, "z": Z},
     }  # fmt: skip
     if isinstance(found, Sampled):
         return common | {"fallback": "nuts", "log_evidence": "refused: sampled by NUTS"}
