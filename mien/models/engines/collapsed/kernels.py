@@ -25,9 +25,10 @@ from numba import njit
 
 from mien.models.engines.collapsed.tiles import subtract_block
 
-__all__ = ["Numbers", "draw", "gradient"]
+__all__ = ["Numbers", "draw", "factorise", "gradient"]
 
-ROWS = 8  # eliminated at once within a supernode
+ROWS = 16  # eliminated at once within a supernode
+SMALL = 2  # variables of a leaf that is scaled and eliminated in one pass
 DEPTH = 64  # rows that are subtracted from later supernodes at once: as many as stay in the first cache
 options = {"cache": True, "nogil": True, "error_model": "numpy", "fastmath": {"contract", "reassoc", "nsz"}}
 
@@ -67,44 +68,114 @@ def _consecutive(entries):
 
 
 @njit(**options)
-def _assemble(plan, numbers, a, scale, coefficients, panels, pooled, s):  # noqa: C901, PLR0912
-    """M and c into the panels; `pooled` keeps G where it is put together from components; s (variable + response,)."""
+def _leaves(plan):
+    """How many supernodes, from the first, have nothing eliminated before that reaches them; the root is none."""
+    leaves = plan.width.size - 1
+    for k in range(plan.owner.size):
+        leaves = min(leaves, plan.owner[k])
+    for batch in range(plan.batch.size - 1):  # whole batches
+        if plan.batch[batch] < leaves < plan.batch[batch + 1]:
+            leaves = plan.batch[batch]
+    return leaves
+
+
+@njit(**options)
+def _pool(numbers, a, pooled):
+    """G, put together from its components where there are several; with one, it is still to be multiplied by a."""
+    if a.size == 1:
+        return numbers.dense
+    pooled[:] = 0.0
+    for k in range(a.size):
+        for e in range(numbers.component_from[k], numbers.component_from[k + 1]):
+            pooled[numbers.slot[e]] += a[k] * numbers.value[e]
+    return pooled
+
+
+@njit(**options)
+def _assemble(plan, numbers, g, factor, scale, coefficients, panels, s, leaves):  # noqa: PLR0913, PLR0917
+    """M and c into the panels, but for the boundaries of small leaves; s (variable + response,)."""
     for i in range(numbers.term.size):
         t = numbers.term[i]
         s[i] = scale[t] if t < scale.size else 1.0
     for i in range(numbers.term.size, s.size):
         s[i] = 1.0
-    factor = 1.0
-    if a.size == 1:
-        g = numbers.dense
-        factor = a[0]
-    else:
-        g = pooled
-        g[:] = 0.0
-        for k in range(a.size):
-            for e in range(numbers.component_from[k], numbers.component_from[k + 1]):
-                g[numbers.slot[e]] += a[k] * numbers.value[e]
     for node in range(plan.width.size):
         start, end, width = plan.start[node], plan.start[node + 1], plan.width[node]
-        size = end - start
+        size, at = end - start, plan.panel[node]
+        if node < leaves and size <= SMALL:
+            scaled = factor * s[start]
+            panels[at] = scaled * g[at] * s[start]
+            if size == 2:
+                panels[at + 1] = scaled * g[at + 1] * s[start + 1]
+                at += width + 1
+                panels[at] = factor * s[start + 1] * g[at] * s[start + 1]
+            continue
         far = plan.boundary[plan.boundary_from[node] : plan.boundary_from[node + 1]]
-        run = _consecutive(far)
+        mine, last = s[start:end], size + far.size
         for r in range(size):
-            at = plan.panel[node] + r * width
             scaled = factor * s[start + r]
-            own, given, mine = panels[at + r : at + size], g[at + r : at + size], s[start + r : end]
-            for j in range(own.size):
-                own[j] = scaled * given[j] * mine[j]
-            at += size
-            if run:
-                out, source, theirs = panels[at : at + far.size], g[at : at + far.size], s[far[0] :]
-                for j in range(far.size):
-                    out[j] = scaled * source[j] * theirs[j]
-            else:
-                for j in range(far.size):
-                    panels[at + j] = scaled * g[at + j] * s[far[j]]
+            out, given = panels[at : at + last], g[at : at + last]
+            for j in range(size):  # below the diagonal too: one loop, and nothing reads it
+                out[j] = scaled * given[j] * mine[j]
+            _scale_row(far, scaled, given[size:], s, out[size:])
+            at += width
     for e in range(numbers.prior_slot.size):
         panels[numbers.prior_slot[e]] += coefficients[numbers.prior_coefficient[e]]
+
+
+@njit(**options)
+def _scale_row(boundary, scaled, given, s, out):
+    """One row's boundary part."""
+    if _consecutive(boundary):
+        theirs = s[boundary[0] : boundary[0] + boundary.size]
+        for j in range(boundary.size):
+            out[j] = scaled * given[j] * theirs[j]
+    else:
+        for j in range(boundary.size):
+            out[j] = scaled * given[j] * s[boundary[j]]
+
+
+@njit(**options)
+def _factor_leaves(plan, g, factor, s, panels, first, last):
+    """Eliminate leaves of one or two variables, each in one pass over its boundary; log determinant."""
+    start, width = plan.start[first], plan.width[first]
+    size = plan.start[first + 1] - start
+    far = plan.boundary[plan.boundary_from[first] : plan.boundary_from[first + 1]]
+    theirs = s[far[0] : far[0] + far.size] if _consecutive(far) else s[far]
+    logdet, total = 0.0, 1.0
+    for node in range(first, last):
+        at, i = plan.panel[node], plan.start[node]
+        pivot = panels[at]
+        if not pivot > 0.0:
+            return np.nan
+        total *= pivot
+        inverse = 1.0 / math.sqrt(pivot)
+        panels[at] = inverse
+        weight = factor * s[i] * inverse
+        out, given = panels[at + size : at + size + far.size], g[at + size : at + size + far.size]
+        if size == 1:
+            for j in range(far.size):
+                out[j] = weight * given[j] * theirs[j]
+        else:
+            across = panels[at + 1] * inverse
+            panels[at + 1] = across
+            pivot = panels[at + width + 1] - across * across
+            if not pivot > 0.0:
+                return np.nan
+            total *= pivot
+            inverse = 1.0 / math.sqrt(pivot)
+            panels[at + width + 1] = inverse
+            own, across = factor * s[i + 1] * inverse, across * inverse
+            row = at + width + size
+            second, other = panels[row : row + far.size], g[row : row + far.size]
+            for j in range(far.size):
+                value = weight * given[j] * theirs[j]
+                out[j] = value
+                second[j] = own * other[j] * theirs[j] - across * value
+        if not 1e-100 < total < 1e100:
+            logdet += math.log(total)
+            total = 1.0
+    return logdet + math.log(total)
 
 
 @njit(**options)
@@ -169,15 +240,18 @@ def _factor_wide(panels, at, width, size, columns):
 
 
 @njit(**options)
-def _factor(plan, panels):
+def _factor(plan, g, factor, s, panels, leaves):
     """M = U'U in place (diagonals as 1 / d), U'⁻¹c in the last columns; log |M|, NaN if M is not positive definite."""
     logdet = 0.0
     for batch in range(plan.batch.size - 1):
         first, last = plan.batch[batch], plan.batch[batch + 1]
         size, width = plan.start[first + 1] - plan.start[first], plan.width[first]
         outside = plan.boundary_from[first + 1] - plan.boundary_from[first]
-        for node in range(first, last):
-            logdet += _factor_wide(panels, plan.panel[node], width, size, size + outside)
+        if first < leaves and size <= SMALL:
+            logdet += _factor_leaves(plan, g, factor, s, panels, first, last)
+        else:
+            for node in range(first, last):
+                logdet += _factor_wide(panels, plan.panel[node], width, size, size + outside)
         rows = (last - first) * size
         for r in range(0, rows, DEPTH):
             _push(
@@ -187,6 +261,19 @@ def _factor(plan, panels):
             panels[:] = 0.0  # nothing may be left in the padding
             break
     return logdet
+
+
+@njit(**options)
+def factorise(plan, numbers, a, scale, coefficients, panels, pooled, s):
+    """M = U'U at one point: U into the panels, S into s (variable + response,), log |M| (NaN: not positive definite).
+
+    `panels` must have been zeros when it was new; `pooled` has room for G where there are several components.
+    """
+    leaves = _leaves(plan)
+    g = _pool(numbers, a, pooled)
+    factor = a[0] if a.size == 1 else 1.0
+    _assemble(plan, numbers, g, factor, scale, coefficients, panels, s, leaves)
+    return _factor(plan, g, factor, s, panels, leaves)
 
 
 @njit(**options)
@@ -251,8 +338,9 @@ def draw(plan, numbers, a, scale, coefficients, copies, noise, logdet, quadratic
     s, y = np.empty(variables + responses), np.empty(responses * variables)
     at = 0
     for point in range(a.shape[0]):
-        _assemble(plan, numbers, a[point], scale[point], coefficients[point], panels, pooled, s)
-        logdet[point] = _factor(plan, panels)
+        logdet[point] = factorise(
+            plan, numbers, a[point], scale[point], coefficients[point], panels, pooled, s
+        )
         quadratic[point] = _solution(plan, panels, y)
         if copies[point]:
             x = noise[at : at + copies[point] * responses]
@@ -439,8 +527,7 @@ def gradient(plan, numbers, a, scale, coefficients):
     responses = _responses(plan)
     s, y = np.empty(variables + responses), np.empty(responses * variables)
     by_a, by_scale, by_coefficient = np.zeros(a.size), np.zeros(scale.size), np.zeros(coefficients.size)
-    _assemble(plan, numbers, a, scale, coefficients, panels, pooled, s)
-    logdet = _factor(plan, panels)
+    logdet = factorise(plan, numbers, a, scale, coefficients, panels, pooled, s)
     square = _solution(plan, panels, y)
     if math.isnan(logdet):
         return logdet, square, by_a, by_scale, by_coefficient

@@ -22,7 +22,7 @@ from numba import njit
 
 from mien.models.design import Design
 from mien.models.engines.collapsed.density import Density
-from mien.models.engines.collapsed.kernels import _assemble, _back, _factor, _selected_inverse, _solution
+from mien.models.engines.collapsed.kernels import _back, _selected_inverse, _solution, factorise
 from mien.models.engines.collapsed.moments import Moments, moments_of, without
 from mien.models.engines.collapsed.parameters import Natural
 from mien.models.engines.problem import Outcome
@@ -221,8 +221,9 @@ def _unit_densities(  # noqa: PLR0913, PLR0917
     x, zx = np.empty(entries + 1), np.empty(entries)
     for point in range(a.shape[0]):
         panels[:] = 0.0
-        _assemble(plan, numbers, a[point], scale[point], coefficients[point], panels, pooled, s)
-        if math.isnan(_factor(plan, panels)):
+        if math.isnan(
+            factorise(plan, numbers, a[point], scale[point], coefficients[point], panels, pooled, s)
+        ):
             result[point] = np.nan
             continue
         _solution(plan, panels, y)
