@@ -1,7 +1,7 @@
 """Engine "collapsed": Problem → Draws.
 
     sums        one pass over the rows of all outcomes (`moments`), or sums that were made before
-    places      one elimination structure for all outcomes
+    places      one elimination structure for all outcomes; a joint model with a shared design is rotated instead
     theta       weighted points of each outcome (`importance.sample_theta`), as many runs as chains
     draws       every chain resamples its run; coefficients and effects are drawn exactly for every resampled point
 
@@ -11,7 +11,7 @@ seed and its name, so that its draws do not depend on the others or on the numbe
 """
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
@@ -41,38 +41,43 @@ MOST_KEPT = 120_000_000  # numbers kept for that, float32; larger models are fac
 FEWEST_POINTS = 1600  # worth the 400 that the verdict asks for, with room
 
 
-class Prepared(NamedTuple):
+class Prepared[Kind: (Density, RotatedDensity)](NamedTuple):
     """One outcome ready to be sampled; `start` is a theta near the mode."""
 
     outcome: Outcome
     moments: Moments
-    density: Density | RotatedDensity
+    density: Kind
     start: np.ndarray
 
 
-def prepare(problem: Problem, *, threads: int | None = None) -> list[Prepared]:
-    """Sums, structure and density of every outcome.
+type _Prepared = Prepared[Density] | Prepared[RotatedDensity]
+
+
+def prepare(problem: Problem, *, threads: int | None = None) -> list[Prepared[Density]]:
+    """Sums, structure and density of every outcome, by general elimination.
 
     Raises
     ------
     FitError
         When the dense part of the structure is too large, or residuals cannot be summed up.
     """
+    return _by_elimination(problem, _sums(problem), threads or available_cores())
+
+
+def _sums(problem: Problem) -> list[Moments]:
+    given = [outcome.moments for outcome in problem.outcomes]
+    made = [item for item in given if isinstance(item, Moments)]
+    return made if len(made) == len(given) else moments_of_all(problem.outcomes)
+
+
+def _by_elimination(problem: Problem, moments: Sequence[Moments], cores: int) -> list[Prepared[Density]]:
     outcomes = problem.outcomes
-    given = [outcome.moments for outcome in outcomes]
-    moments = given if all(isinstance(item, Moments) for item in given) else moments_of_all(outcomes)
     first = outcomes[0]
-    cores = threads or available_cores()
-    if len(outcomes) == 1:
-        shared = _with_shared_design(first, moments[0], cores)  # type: ignore[arg-type]
-        if shared is not None:
-            return [shared]
-    places = _places(first, moments[0])  # type: ignore[arg-type]
-    ar1 = any(item.gaps for item in moments) or first.residual.series is not None  # type: ignore[union-attr]
+    places = _places(first, moments[0])
+    ar1 = any(item.gaps for item in moments) or first.residual.series is not None
     result = []
     for outcome, mine in zip(outcomes, moments, strict=True):
-        assert isinstance(mine, Moments)
-        own = places if _same_cells(mine, moments[0]) else _places(outcome, mine)  # type: ignore[arg-type]
+        own = places if _same_cells(mine, moments[0]) else _places(outcome, mine)
         density, start = make_density(
             outcome.design.coefficients, outcome.design.blocks, outcome.priors, mine, outcome.residual.strata, own,
             ar1=ar1, threads=cores if len(outcomes) == 1 else 1,
@@ -81,18 +86,19 @@ def prepare(problem: Problem, *, threads: int | None = None) -> list[Prepared]:
     return result
 
 
-def _with_shared_design(outcome: Outcome, moments: Moments, threads: int) -> Prepared | None:
-    """A joint model of shapes where every trial has all of them."""
-    shared = (
-        None if outcome.residual.series is not None else find_shared_design(outcome.design.blocks, moments)
-    )
+def _by_rotation(problem: Problem, moments: Moments, threads: int) -> list[Prepared[RotatedDensity]]:
+    """A joint model of shapes where every trial has all of them; empty where the problem is none."""
+    outcome = problem.outcomes[0]
+    if len(problem.outcomes) > 1 or outcome.residual.series is not None:
+        return []
+    shared = find_shared_design(outcome.design.blocks, moments)
     if shared is None:
-        return None
+        return []
     density, start = make_rotated_density(
         outcome.design.coefficients, outcome.design.blocks, outcome.priors, moments, outcome.residual.strata, shared,
         threads=threads,
     )  # fmt: skip
-    return Prepared(outcome, moments, density, start)
+    return [Prepared(outcome, moments, density, start)]
 
 
 def _places(outcome: Outcome, moments: Moments) -> Places:
@@ -145,7 +151,8 @@ class CollapsedEngine:
 
     def sample(self, problem: Problem, settings: Settings, progress: Progress | None = None) -> list[Draws]:
         """Draws of every outcome, in order."""
-        prepared = prepare(problem)
+        moments, cores = _sums(problem), available_cores()
+        prepared = _by_rotation(problem, moments[0], cores) or _by_elimination(problem, moments, cores)
         total = len(prepared)
         if total == 1:
             if progress:
@@ -200,7 +207,7 @@ def _rows(natural: Natural, rows: np.ndarray) -> Natural:
     return Natural(*(value[rows] for value in natural))
 
 
-def _sample(prepared: Prepared, settings: Settings) -> Draws:
+def _sample(prepared: _Prepared, settings: Settings) -> Draws:
     density, chains = prepared.density, settings.chains
     theta_seed, draw_seed = outcome_seed(settings.seed, prepared.outcome.name).spawn(2)
     rng = np.random.Generator(np.random.SFC64(draw_seed))  # a fifth faster at normals than the default
@@ -242,7 +249,7 @@ def _columns(layout: Layout, factor: int, place: int) -> slice:
 
 
 def _effects(
-    prepared: Prepared, draws: np.ndarray, columns: Callable[[int, int], np.ndarray | slice]
+    prepared: _Prepared, draws: np.ndarray, columns: Callable[[int, int], np.ndarray | slice]
 ) -> dict[str, np.ndarray]:
     """Named "term|factor", (draw, level) float32."""
     found: dict[str, np.ndarray] = {}
@@ -297,7 +304,7 @@ def _notes(found: Weighted | Sampled) -> tuple[str, ...]:
     return tuple(note for note in found.notes if not note.startswith("largest khat"))
 
 
-def _verdict(prepared: Prepared, found: Weighted | Sampled, distinct: int) -> dict[str, object]:
+def _verdict(prepared: _Prepared, found: Weighted | Sampled, distinct: int) -> dict[str, object]:
     common: dict[str, object] = {
         "kind": "importance", "passed": found.passed, "reason": found.reason, "distinct": distinct,
         "notes": [*prepared.density.notes, *found.notes], "limits": {"khat_engine": KHAT, "ess": ESS, "z": Z},
@@ -322,7 +329,7 @@ def _verdict(prepared: Prepared, found: Weighted | Sampled, distinct: int) -> di
 
 
 def _named(
-    prepared: Prepared, natural: Natural, coefficients: np.ndarray, effects: Mapping[str, np.ndarray],
+    prepared: _Prepared, natural: Natural, coefficients: np.ndarray, effects: Mapping[str, np.ndarray],
     settings: Settings,
 ) -> Draws:  # fmt: skip
     """The draws under the posterior's names."""
@@ -338,7 +345,7 @@ def _named(
     )  # fmt: skip
 
 
-def _correlations(prepared: Prepared, natural: Natural, shape: tuple[int, int]) -> Mapping[str, np.ndarray]:
+def _correlations(prepared: _Prepared, natural: Natural, shape: tuple[int, int]) -> Mapping[str, np.ndarray]:
     """Factor → (chain, draw, term, term), terms of all its blocks in the formula's order."""
     blocks = prepared.outcome.design.blocks
     found: dict[str, np.ndarray] = {}

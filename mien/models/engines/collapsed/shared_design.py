@@ -21,6 +21,7 @@ from mien.models.engines.collapsed.moments import Moments
 
 __all__ = ["Group", "SharedDesign", "find_shared_design"]
 
+MAX_SIZE = 1000  # levels of F: Q is dense while sums are rotated
 SAME = 1e-9  # share of a column's squares within which products agree: they were summed in different orders
 
 
@@ -73,7 +74,7 @@ def _repeats(blocks: Sequence[Block], moments: Moments) -> bool:
 
 def _over(moments: Moments, factor: int) -> SharedDesign | None:
     codes, size = moments.codes, len(moments.levels[factor])
-    if size < 2 or not len(codes) or len(codes) % size:
+    if not 2 <= size <= MAX_SIZE or not len(codes) or len(codes) % size:
         return None
     own: dict[int, np.ndarray] = {}
     base = codes.copy()  # the level of the group in place of that of an own factor
@@ -138,9 +139,7 @@ def _groups(
                 break
         else:
             groups.append(Group(-1, factor, base[:, factor], nobody, np.arange(count)))
-    groups += [
-        Group(other, -1, base[:, other], levels, nobody[0:0, 0:0].ravel()) for other, levels in left.items()
-    ]
+    groups += [Group(other, -1, base[:, other], levels, nobody.ravel()) for other, levels in left.items()]
     return tuple(groups)
 
 
