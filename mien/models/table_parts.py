@@ -9,7 +9,6 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import reduce
 from glob import glob
-from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -240,7 +239,7 @@ def _sorted(column: pd.Series) -> pd.Series:
 
 def _dask(source: Any) -> Table:
     try:
-        dask = import_module("dask")  # by name: no other line of the package may need it
+        import dask
     except ImportError:
         raise FitError(
             "data: expected Dask to be installed for a Dask DataFrame, found none: pip install 'mien[cluster]'."
