@@ -60,29 +60,36 @@ def _inverse_of_lower(factor: np.ndarray) -> np.ndarray:
 def pull_back_inverse(
     partial: np.ndarray, first: int, k: int, d_inverse: np.ndarray, d_log_determinant: float
 ) -> np.ndarray:
-    """The chain rule through `inverse_of` at one point.
+    """The chain rule through `inverse_of`, at one point or at many.
 
     Parameters
     ----------
-    partial : (partial,) of all blocks.
-    d_inverse : (k, k), the derivative by each entry of R⁻¹, symmetric or not; d_log_determinant : by log|R|.
+    partial : (…, partial) of all blocks.
+    d_inverse : (…, k, k), the derivative by each entry of R⁻¹, symmetric or not; d_log_determinant : by log|R|.
 
     Returns
     -------
-    (partial,) of all blocks: 0 outside this one, so that blocks can be added.
+    (…, partial) of all blocks: 0 outside this one, so that blocks can be added.
     """
-    result = np.zeros(len(partial))
+    result = np.zeros_like(partial)
     own = slice(first, first + k * (k - 1) // 2)
-    p = partial[own]
+    p = partial[..., own]
     with np.errstate(divide="ignore", invalid="ignore"):
+        left = (1.0 - p) * (1.0 + p)
         if k > 1:
-            result[own] = -2.0 * d_log_determinant * p / ((1.0 - p) * (1.0 + p))
+            result[..., own] = -2.0 * d_log_determinant * p / left
         if k == 2:
-            r, left = p[0], (1.0 - p[0]) * (1.0 + p[0])
-            diagonal, across = d_inverse[0, 0] + d_inverse[1, 1], d_inverse[0, 1] + d_inverse[1, 0]
-            result[first] += (2.0 * r * diagonal - (1.0 + r * r) * across) / left**2
+            r = p[..., 0]
+            diagonal = d_inverse[..., 0, 0] + d_inverse[..., 1, 1]
+            across = d_inverse[..., 0, 1] + d_inverse[..., 1, 0]
+            result[..., first] += (2.0 * r * diagonal - (1.0 + r * r) * across) / left[..., 0] ** 2
         elif k > 2:
-            result[own] += _through_factor(partial, first, k, d_inverse)
+            points = partial.reshape(-1, partial.shape[-1])
+            through = [
+                _through_factor(point, first, k, mine)
+                for point, mine in zip(points, d_inverse.reshape(-1, k, k), strict=True)
+            ]
+            result[..., own] += np.reshape(through, p.shape)
     return result
 
 

@@ -19,6 +19,7 @@ Fixed parameters have a value and no place in theta; the Fixed value of a factor
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -27,7 +28,9 @@ from mien.models.design import Block
 from mien.priors import LKJ, Exponential, Fixed, HalfNormal, HalfStudentT, Normal, Prior, ResolvedPrior
 from mien.study.errors import FitError
 
-__all__ = ["Natural", "Parameters", "make_parameters"]
+__all__ = ["Located", "Natural", "Parameters", "make_parameters"]
+
+type Places = np.ndarray | slice
 
 
 class Natural(NamedTuple):
@@ -43,38 +46,55 @@ class Natural(NamedTuple):
     rho: np.ndarray
 
 
+class Located(NamedTuple):
+    """N points of theta with everything that a density and its gradient need of them.
+
+    log_prior : (point,). by_theta : (point, dim), the derivative of each free parameter's natural value by its own
+    coordinate. prior_slope : (point, dim), the gradient of log_prior.
+    """
+
+    natural: Natural
+    log_prior: np.ndarray
+    by_theta: np.ndarray
+    prior_slope: np.ndarray
+
+
 @dataclass(frozen=True, eq=False)
 class Positives:
     """Prior densities of several positive parameters; each array has one entry a member of its family."""
 
     constant: float
-    normal: tuple[np.ndarray, np.ndarray]  # place, 1/sd²
-    student: tuple[np.ndarray, np.ndarray, np.ndarray]  # place, df, df·scale²
-    exponential: tuple[np.ndarray, np.ndarray]  # place, rate
+    normal: tuple[Places, np.ndarray]  # place, 1/sd²
+    student: tuple[Places, np.ndarray, np.ndarray]  # place, (df + 1)/2, df·scale²
+    exponential: tuple[Places, np.ndarray]  # place, rate
 
     def log_density(self, value: np.ndarray) -> np.ndarray:
         """(point,) sum over parameters of the log half-density at |value| (point, parameter)."""
         total = np.full(len(value), self.constant)
         place, precision = self.normal
-        if len(place):
-            total -= 0.5 * (value[:, place] ** 2 @ precision)
-        place, df, spread = self.student
-        if len(place):
-            total -= np.log1p(value[:, place] ** 2 / spread) @ (0.5 * (df + 1.0))
+        if len(precision):
+            total -= np.square(value[:, place]) @ (0.5 * precision)
+        place, power, spread = self.student
+        if len(power):
+            total -= np.log1p(np.square(value[:, place]) / spread) @ power
         place, rate = self.exponential
-        if len(place):
+        if len(rate):
             total -= np.abs(value[:, place]) @ rate
         return total
 
     def slope(self, value: np.ndarray) -> np.ndarray:
-        """(parameter,) derivative of the log half-density by `value` at one point."""
-        result = np.zeros(len(value))
+        """(point, parameter) derivative of the log half-density by `value`."""
+        result = np.empty_like(value)
         place, precision = self.normal
-        result[place] = -value[place] * precision
-        place, df, spread = self.student
-        result[place] = -(df + 1.0) * value[place] / (spread + value[place] ** 2)
+        if len(precision):
+            result[:, place] = -precision * value[:, place]
+        place, power, spread = self.student
+        if len(power):
+            mine = value[:, place]
+            result[:, place] = -2.0 * power * mine / (spread + np.square(mine))
         place, rate = self.exponential
-        result[place] = -rate * np.sign(value[place])
+        if len(rate):
+            result[:, place] = -rate * np.sign(value[:, place])
         return result
 
 
@@ -110,64 +130,135 @@ class Parameters:
         """Length of theta."""
         return len(self.names)
 
-    def parts(self, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Theta (…, dim) cut into phi, atanh partial, log sigma, atanh rho."""
+    @cached_property
+    def cuts(self) -> tuple[int, int, int]:
+        """Where phi, the angles of partial correlations and log sigmas end in theta."""
         one = len(self.sd_free)
         two = one + len(self.partial_free)
-        three = two + len(self.sigma_free)
+        return one, two, two + len(self.sigma_free)
+
+    def parts(self, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Theta (…, dim) cut into phi, atanh partial, log sigma, atanh rho."""
+        one, two, three = self.cuts
         return theta[..., :one], theta[..., one:two], theta[..., two:three], theta[..., three:]
+
+    @cached_property
+    def _cosh_powers(self) -> np.ndarray:
+        """Of cosh phi and of cosh of an angle in the density."""
+        return np.concatenate([np.ones(len(self.sd_free)), -2.0 * self.power])
+
+    @cached_property
+    def _any_unsigned(self) -> bool:
+        return bool(self.unsigned.any())
 
     def natural(self, theta: np.ndarray) -> Natural:
         """The model's own parameters at theta (point, dim); infinite where they overflow."""
-        phi, angle, log_sigma, rho_angle = self.parts(theta)
-        values = [np.repeat(value, len(theta), axis=0) for value in self.at_rest]
         with np.errstate(over="ignore"):
-            sd = self.scale * np.sinh(phi)
-            values[0][:, self.sd_free] = np.where(self.unsigned, np.abs(sd), sd)
-            values[1][:, self.partial_free] = np.tanh(angle)
-            values[2][:, self.sigma_free] = np.exp(log_sigma)
-        if self.rho_free:
-            values[3][:] = np.tanh(rho_angle[:, 0])
-        return Natural(*values)
+            return self._natural(theta, *self._positives(theta))
 
     def log_prior(self, theta: np.ndarray) -> np.ndarray:
         """(point,) log density of theta (point, dim), Jacobians included, normalised over phi ≥ 0."""
-        phi, angle, log_sigma, rho_angle = self.parts(theta)
         with np.errstate(over="ignore", invalid="ignore"):
-            total = self.sd_prior.log_density(self.scale * np.sinh(phi))
-            total += _log_cosh(phi).sum(axis=1) - 2.0 * (_log_cosh(angle) @ self.power)
-            total += self.sigma_prior.log_density(np.exp(log_sigma)) + log_sigma.sum(axis=1) + self.constant
-        if self.rho_free:
-            mean, sd = self.rho_prior
-            total -= 0.5 * ((rho_angle[:, 0] - mean) / sd) ** 2
-        return np.where(np.isnan(total), -np.inf, total)
+            return self._log_prior(theta, *self._positives(theta))
 
-    def pull_back(
-        self, theta: np.ndarray, d_sd: np.ndarray, d_partial: np.ndarray, d_sigma: np.ndarray, d_rho: float
-    ) -> np.ndarray:
-        """Gradient of log likelihood + log prior by theta (dim,).
+    def with_prior(self, theta: np.ndarray) -> tuple[Natural, np.ndarray]:
+        """`natural` and `log_prior`, for less than the two."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            values = self._positives(theta)
+            return self._natural(theta, *values), self._log_prior(theta, *values)
+
+    def located(self, theta: np.ndarray) -> Located:
+        """Everything about theta (point, dim) that a gradient needs."""
+        one, two, three = self.cuts
+        by_theta, slope = np.empty(theta.shape), np.empty(theta.shape)
+        with np.errstate(over="ignore", invalid="ignore"):
+            sd, sigma = self._positives(theta)
+            phi, tanh = theta[:, :one], np.tanh(theta[:, :two])
+            partial = tanh[:, one:]
+            np.multiply(self.scale, np.cosh(phi), out=by_theta[:, :one])
+            slope[:, :one] = self.sd_prior.slope(sd) * by_theta[:, :one] + tanh[:, :one]
+            if self._any_unsigned:
+                by_theta[:, :one] *= np.where(self.unsigned & (phi < 0), -1.0, 1.0)
+            np.multiply(1.0 - partial, 1.0 + partial, out=by_theta[:, one:two])
+            np.multiply(-2.0 * self.power, partial, out=slope[:, one:two])
+            by_theta[:, two:three] = sigma
+            slope[:, two:three] = self.sigma_prior.slope(sigma) * sigma + 1.0
+            if self.rho_free:
+                mean, sd_rho = self.rho_prior
+                rho = np.tanh(theta[:, three:])
+                by_theta[:, three:] = (1.0 - rho) * (1.0 + rho)
+                slope[:, three:] = (mean - theta[:, three:]) / sd_rho**2
+            natural = self._natural(theta, sd, sigma, partial)
+            return Located(natural, self._log_prior(theta, sd, sigma), by_theta, slope)
+
+    def gradient(
+        self, at: Located, d_sd: np.ndarray, d_partial: np.ndarray, d_sigma: np.ndarray,
+        d_rho: np.ndarray | float = 0.0,
+    ) -> np.ndarray:  # fmt: skip
+        """Gradient of log likelihood + log prior by theta (point, dim).
 
         Parameters
         ----------
-        theta : (dim,)
-        d_sd, d_partial, d_sigma, d_rho : derivatives of the log likelihood by `natural(theta)` (term,), (partial,),
-            (stratum,) and a number; those of Fixed parameters are not looked at.
+        at : points.
+        d_sd, d_partial, d_sigma, d_rho : derivatives of the log likelihood by `at.natural` (point, term),
+            (point, partial), (point, stratum), (point,); those of Fixed parameters are not looked at.
         """
-        phi, angle, log_sigma, rho_angle = self.parts(theta)
-        with np.errstate(over="ignore", invalid="ignore"):
-            sd, sigma, partial = self.scale * np.sinh(phi), np.exp(log_sigma), np.tanh(angle)
-            signs = np.where(self.unsigned & (phi < 0), -1.0, 1.0)
-            slope = signs * d_sd[self.sd_free] + self.sd_prior.slope(sd)
-            parts = [
-                slope * self.scale * np.cosh(phi) + np.tanh(phi),
-                d_partial[self.partial_free] * (1.0 - partial) * (1.0 + partial) - 2.0 * self.power * partial,
-                (d_sigma[self.sigma_free] + self.sigma_prior.slope(sigma)) * sigma + 1.0,
-            ]
+        one, two, three = self.cuts
+        result = np.empty_like(at.by_theta)
+        result[:, :one] = d_sd if one == d_sd.shape[1] else d_sd[:, self.sd_free]
+        result[:, one:two] = d_partial if two - one == d_partial.shape[1] else d_partial[:, self.partial_free]
+        result[:, two:three] = d_sigma if three - two == d_sigma.shape[1] else d_sigma[:, self.sigma_free]
         if self.rho_free:
-            mean, sd_rho = self.rho_prior
-            rho = np.tanh(rho_angle)
-            parts.append(d_rho * (1.0 - rho) * (1.0 + rho) - (rho_angle - mean) / sd_rho**2)
-        return np.concatenate(parts)
+            result[:, three] = d_rho
+        with np.errstate(over="ignore", invalid="ignore"):
+            result *= at.by_theta
+            result += at.prior_slope
+        return result
+
+    def pull_back(
+        self,
+        theta: np.ndarray,
+        d_sd: np.ndarray,
+        d_partial: np.ndarray,
+        d_sigma: np.ndarray,
+        d_rho: np.ndarray | float,
+    ) -> np.ndarray:
+        """`gradient` (dim,) at one theta (dim,), from derivatives without the points' axis."""
+        return self.gradient(self.located(theta[None]), d_sd[None], d_partial[None], d_sigma[None], d_rho)[0]
+
+    def _positives(self, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Free sds, signed, and sigmas."""
+        phi, _, log_sigma, _ = self.parts(theta)
+        sd = np.sinh(phi, order="C")
+        sd *= self.scale
+        return sd, np.exp(log_sigma, order="C")
+
+    def _natural(
+        self, theta: np.ndarray, sd: np.ndarray, sigma: np.ndarray, partial: np.ndarray | None = None
+    ) -> Natural:
+        _, angle, _, rho_angle = self.parts(theta)
+        partial = np.tanh(angle, order="C") if partial is None else np.ascontiguousarray(partial)
+        sd = np.where(self.unsigned, np.abs(sd), sd) if self._any_unsigned else sd
+        rest = self.at_rest
+        return Natural(
+            _among(rest.sd, self.sd_free, sd),
+            _among(rest.partial, self.partial_free, partial),
+            _among(rest.sigma, self.sigma_free, sigma),
+            np.tanh(rho_angle[:, 0]) if self.rho_free else np.full(len(theta), rest.rho[0]),
+        )
+
+    def _log_prior(self, theta: np.ndarray, sd: np.ndarray, sigma: np.ndarray) -> np.ndarray:
+        _, two, three = self.cuts
+        total = _log_cosh(theta[:, :two]) @ self._cosh_powers
+        total += self.sd_prior.log_density(sd)
+        total += self.sigma_prior.log_density(sigma)
+        total += theta[:, two:three].sum(axis=1)
+        total += self.constant
+        if self.rho_free:
+            mean, spread = self.rho_prior
+            total -= 0.5 * ((theta[:, three] - mean) / spread) ** 2
+        total[np.isnan(total)] = -np.inf
+        return total
 
     def fold(self, theta: np.ndarray) -> np.ndarray:
         """The image of each point (point, dim) that has every phi ≥ 0."""
@@ -178,9 +269,21 @@ class Parameters:
         return result
 
 
+def _among(at_rest: np.ndarray, free: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Free values (point, free) in their places among the Fixed ones, which are at_rest (1, parameter)."""
+    if len(free) == at_rest.shape[1]:
+        return values
+    result = np.repeat(at_rest, len(values), axis=0)
+    result[:, free] = values
+    return result
+
+
 def _log_cosh(x: np.ndarray) -> np.ndarray:
     x = np.abs(x)
-    return x + np.log1p(np.exp(-2.0 * x)) - math.log(2.0)
+    result = np.log1p(np.exp(-2.0 * x))
+    result += x
+    result -= math.log(2.0)
+    return result
 
 
 def make_parameters(
@@ -313,7 +416,7 @@ def _positives(priors: Sequence[Prior]) -> Positives:
                 normal.append((place, 1.0 / sd**2))
                 constant += 0.5 * math.log(2.0 / math.pi) - math.log(sd)
             case HalfStudentT(df, scale):
-                student.append((place, df, df * scale**2))
+                student.append((place, 0.5 * (df + 1.0), df * scale**2))
                 constant += math.lgamma((df + 1.0) / 2.0) - math.lgamma(df / 2.0)
                 constant += math.log(2.0 / scale) - 0.5 * math.log(df * math.pi)
             case Exponential(rate):
@@ -324,9 +427,13 @@ def _positives(priors: Sequence[Prior]) -> Positives:
     return Positives(constant, _columns(normal, 2), _columns(student, 3), _columns(exponential, 2))  # type: ignore[arg-type]
 
 
-def _columns(entries: Sequence[tuple], count: int) -> tuple[np.ndarray, ...]:
+def _columns(entries: Sequence[tuple], count: int) -> tuple[Places | np.ndarray, ...]:
+    """Places, as a slice where they follow each other, and one array for each further number."""
     table = np.array(entries, dtype=np.float64).reshape(len(entries), count)
-    return (table[:, 0].astype(np.int64), *(table[:, column].copy() for column in range(1, count)))
+    place: Places = table[:, 0].astype(np.int64)
+    if len(place) and place[-1] - place[0] == len(place) - 1:
+        place = slice(int(place[0]), int(place[-1]) + 1)
+    return (place, *(table[:, column].copy() for column in range(1, count)))
 
 
 def _flips(

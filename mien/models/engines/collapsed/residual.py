@@ -6,7 +6,7 @@
 
 so that for each distinct gap three sums are needed (later, earlier, cross), and the likelihood is linear in all sums
 with weights that depend on σ and ρ alone. `Residuals.weights` gives them for many points at once, `pull_back` the
-chain rule for one.
+chain rule, for one or many.
 """
 
 from typing import NamedTuple
@@ -31,6 +31,7 @@ class Residuals(NamedTuple):
     sigma_of : (stratum,) which sigma; known_variance : (stratum,); rows : (stratum,) observations.
     gaps : distinct gaps of AR(1), () for independence; pairs : (stratum, gap) how often.
     log_precision : Σ log of the rows' precision weights.
+    apart : whether every stratum has the sigma of the same number.
     """
 
     sigma_of: np.ndarray
@@ -39,18 +40,19 @@ class Residuals(NamedTuple):
     gaps: tuple[int, ...]
     pairs: np.ndarray
     log_precision: float
+    apart: bool
 
     @staticmethod
     def of(moments: Moments) -> "Residuals":
         """Those of some moments."""
         return Residuals(
             moments.sigma_of, moments.known_variance, moments.rows, moments.gaps, moments.pairs,
-            moments.log_precision,
+            moments.log_precision, np.array_equal(moments.sigma_of, np.arange(len(moments.sigma_of))),
         )  # fmt: skip
 
     def weights(self, sigma: np.ndarray, rho: np.ndarray) -> Weights:
         """Weights of the sums: sigma (point, sigma), rho (point,)."""
-        variance = sigma[:, self.sigma_of] ** 2 + self.known_variance
+        variance = self._in_strata(sigma) ** 2 + self.known_variance
         log_determinant = np.log(variance) @ self.rows - self.log_precision
         inverse = 1.0 / variance
         if not self.gaps:
@@ -67,24 +69,47 @@ class Residuals(NamedTuple):
             ]
         return Weights(np.concatenate(parts, axis=1), log_determinant)
 
-    def pull_back(self, sigma: np.ndarray, rho: float, by_a: np.ndarray) -> tuple[np.ndarray, float]:
-        """Gradient by sigma and rho of F(a) − ½ log |R|, from by_a = dF/da (component · stratum,), at one point."""
-        variance = sigma[self.sigma_of] ** 2 + self.known_variance
-        inverse = 1.0 / variance
-        by_weight = by_a.reshape(-1, len(variance))
-        by_rho = 0.0
-        by_inverse = by_weight[0].copy()
+    def pull_back(
+        self, sigma: np.ndarray, rho: np.ndarray | float, by_a: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray | float]:
+        """Gradient by sigma and rho of F(a) − ½ log |R|, from by_a = dF/da.
+
+        Parameters
+        ----------
+        sigma : (…, sigma); rho : (…,); by_a : (…, component · stratum), at one point or at many.
+        """
+        mine = self._in_strata(sigma)
+        inverse = 1.0 / (mine**2 + self.known_variance)
+        by_rho: np.ndarray | float = 0.0
+        by_inverse = by_a
+        if self.gaps:
+            by_weight = by_a.reshape(*by_a.shape[:-1], -1, len(self.sigma_of))
+            by_inverse, by_rho = self._through_gaps(np.asarray(rho, dtype=np.float64), inverse, by_weight)
+        by_mine = -(by_inverse * inverse + 0.5 * self.rows) * inverse * (2.0 * mine)
+        if mine is sigma:
+            return by_mine, by_rho
+        by_sigma = np.zeros_like(sigma)
+        np.add.at(by_sigma.T, self.sigma_of, by_mine.T)  # by_sigma.T is a view
+        return by_sigma, by_rho
+
+    def _in_strata(self, sigma: np.ndarray) -> np.ndarray:
+        """(…, stratum) from (…, sigma): the same array where they are the same."""
+        same = self.apart and sigma.shape[-1] == len(self.sigma_of)
+        return sigma if same else sigma[..., self.sigma_of]
+
+    def _through_gaps(
+        self, rho: np.ndarray, inverse: np.ndarray, by_weight: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """By 1/variance (…, stratum) and by rho (…,), from by_weight (…, component, stratum)."""
+        by_rho = np.zeros_like(rho)
+        by_inverse = by_weight[..., 0, :].copy()
         for place, gap in enumerate(self.gaps):
             power, slope = rho**gap, gap * rho ** (gap - 1)
             left = 1.0 - power**2
-            later, earlier, cross = by_weight[1 + 3 * place : 4 + 3 * place]
-            by_inverse += (later + power**2 * earlier - power * cross) / left
-            by_power = inverse @ (
-                later * 2 * power / left**2 + earlier * 2 * power / left**2 - cross * (1 + power**2) / left**2
-            )
-            by_power += power / left * self.pairs[:, place].sum()
-            by_rho += float(by_power) * slope
-        by_variance = -by_inverse * inverse**2 - 0.5 * self.rows * inverse
-        by_sigma = np.zeros_like(sigma)
-        np.add.at(by_sigma, self.sigma_of, by_variance * 2.0 * sigma[self.sigma_of])
-        return by_sigma, by_rho
+            first = 1 + 3 * place
+            later, earlier, cross = (by_weight[..., first + which, :] for which in range(3))
+            across, over = power[..., None], left[..., None]
+            by_inverse += (later + across**2 * earlier - across * cross) / over
+            by_power = inverse * (2.0 * across * (later + earlier) - (1.0 + across**2) * cross) / over**2
+            by_rho += (by_power.sum(axis=-1) + power / left * self.pairs[:, place].sum()) * slope
+        return by_inverse, by_rho
