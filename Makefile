@@ -33,7 +33,7 @@ test-browser: setup  ## the report in a real browser
 	$(PYTEST) --runslow -m browser
 
 lock: setup  ## re-make requirements.lock from pyproject.toml
-	.venv/bin/uv pip compile pyproject.toml --extra app --extra cluster --extra dev --universal --python-version 3.12 \
+	.venv/bin/uv pip compile pyproject.toml --extra app --extra dev --universal --python-version 3.12 \
 	  --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --upgrade -q -o requirements.lock
 
 wheel-check: setup  ## the wheel in an empty environment: mien --help, mien demo --quick
