@@ -291,8 +291,7 @@ def test_draws_with_fixed_parameters_and_flat_coefficients():
 
 def test_a_saboteur_that_forgets_the_split_is_found():
     found = routes()
-    none = np.zeros(0, dtype=np.int64)
-    found.rotated.splits = [split._replace(both=none) for split in found.rotated.splits]
+    found.rotated.splits = [split._replace(divides=False) for split in found.rotated.splits]
     with pytest.raises(AssertionError):
         check_draws(found)
 

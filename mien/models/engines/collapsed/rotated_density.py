@@ -13,21 +13,20 @@ Same face as `density.Density`; same parameters.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
 import numpy as np
 from numba import njit
 
 from mien.models.design import Block
-from mien.models.engines.collapsed import kernels
 from mien.models.engines.collapsed.coefficients import LOG_2PI
-from mien.models.engines.collapsed.covariance_sums import TINY, Slopes, Source, Sum
+from mien.models.engines.collapsed.covariance_sums import Slopes
 from mien.models.engines.collapsed.density import Effects, coordinates, in_pool, theta_of
 from mien.models.engines.collapsed.elimination import Layout
 from mien.models.engines.collapsed.moments import Moments
+from mien.models.engines.collapsed.own_and_shared import Split, conditional, make_splits, places_of_own
 from mien.models.engines.collapsed.parameters import Natural, Parameters
-from mien.models.engines.collapsed.places import Places, make_places, packed_size, upper_triangle
 from mien.models.engines.collapsed.residual import Residuals
+from mien.models.engines.collapsed.rotated_component import Component, JointBlocks, columns_in, sums_of
 from mien.models.engines.collapsed.shared_design import SharedDesign
 from mien.priors import ResolvedPrior
 
@@ -43,197 +42,6 @@ def helmert(size: int) -> np.ndarray:
     columns = np.arange(size)
     lower = np.where(columns < rows, 1.0, np.where(columns == rows, -1.0 * rows, 0.0))
     return np.vstack([np.full(size, size**-0.5), lower / np.sqrt(rows * (rows + 1.0))])
-
-
-type _Parts = list[tuple[Source, list[int]]]  # blocks and their columns
-
-
-class _Model(NamedTuple):
-    """The blocks of the joint model by factor, and its columns.
-
-    sources : (factor,) blocks as (first term, size, first partial); column : (term,) of the moments.
-    """
-
-    sources: tuple[tuple[tuple[int, int, int], ...], ...]
-    column: np.ndarray
-
-    def of(self, factor: int, weight: float) -> _Parts:
-        """A factor's blocks as sources, and their columns; `at` is still to be found."""
-        if factor < 0:
-            return []
-        return [
-            (Source(first, size, partial, weight, ()), self.column[first : first + size].tolist())
-            for first, size, partial in self.sources[factor]
-        ]
-
-
-def _sums(own: _Parts, shared: _Parts, levels: int) -> list[Sum]:
-    """Blocks as they are where there is nothing to add; one sum for each effect, or one for all that correlate."""
-    parts = own + shared
-    if not (own and shared):
-        return [
-            Sum(len(mine), levels, (source._replace(at=tuple(range(len(mine)))),)) for source, mine in parts
-        ]
-    columns = list(dict.fromkeys(column for _, mine in parts for column in mine))
-    if all(source.size == 1 for source, _ in parts):
-        return [
-            Sum(1, levels, tuple(source._replace(at=(0,)) for source, mine in parts if mine == [column]))
-            for column in columns
-        ]
-    placed = tuple(source._replace(at=tuple(columns.index(c) for c in mine)) for source, mine in parts)
-    return [Sum(len(columns), levels, placed)]
-
-
-class _Component:
-    """One of the two likelihoods. Variables: groups' effects, F's effects, then `free` coefficients.
-
-    sums : of every group, F's last; columns : (entry,) columns of the moments of all their effects.
-    """
-
-    def __init__(
-        self, groups: Sequence[tuple[np.ndarray, list[Sum], list[int]]], of_factor: tuple[list[Sum], list[int]],
-        precision: np.ndarray, pull: np.ndarray, responses: int,
-    ) -> None:  # fmt: skip
-        self.responses = responses
-        self.sums = [one for _, sums, _ in groups for one in sums]
-        self.in_groups = len(self.sums)
-        self.sums += of_factor[0]
-        self.columns = [column for _, _, mine in groups for column in mine] + of_factor[1]
-        self.own = len(of_factor[1])  # of F
-        self.precision, self.pull = precision, pull
-        self.places = self._places(groups)
-        sizes = [packed_size(one.size) for one in self.sums[: self.in_groups]]
-        self.entries = np.cumsum([1, *sizes])
-
-    def _places(self, groups) -> Places:
-        blocks, count = [], self.own + len(self.pull)
-        nothing = np.zeros((0, 0))
-        for number, (codes, sums, _) in enumerate(groups):
-            blocks += [Block(str(number), ("",) * one.size, nothing, codes, ()) for one in sums]
-        sets = len(groups[0][0]) if groups else 1
-        codes = np.array([mine for mine, _, _ in groups], dtype=np.int64).reshape(len(groups), sets).T
-        zeros = np.zeros(sets, dtype=np.int64)
-        empty = np.zeros((1, 0))
-        moments = Moments(
-            None, tuple(str(number) for number in range(len(groups))),  # type: ignore[arg-type]
-            tuple(("",) * sums[0].levels for _, sums, _ in groups), np.ascontiguousarray(codes), zeros, empty, empty,
-            (), np.zeros(1), empty, 0.0, np.zeros(1), zeros[:1],
-        )  # fmt: skip
-        return make_places(blocks, count, moments, self.responses)
-
-    def fill(self, products: np.ndarray, pulls: np.ndarray) -> None:
-        """Sums of every set: products (set, entry, entry) and pulls (set, entry, response)."""
-        places, plan = self.places, self.places.structure.plan
-        whole = np.concatenate([products, pulls], axis=2)
-        entries = whole[:, places.pairs[:, 0], places.pairs[:, 1]].T
-        dense = np.bincount(places.slot.ravel(), entries.ravel(), int(plan.panel[-1]))
-        term = places.term.copy()
-        effects = len(self.columns)
-        first = len(term) - self.own - len(self.pull)
-        term[first:] = effects
-        term[first : first + self.own] = np.arange(effects - self.own, effects)
-        none, empty = np.zeros(0, dtype=np.int64), np.zeros(0)
-        self.numbers = kernels.Numbers(
-            term, dense, none, none, none, none, empty, places.prior_slot, places.prior_row, places.prior_column,
-            places.prior_coefficient,
-        )  # fmt: skip
-
-    def inputs(self, natural: Natural) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Sds, the prior's entries, and the log determinants of all correlation matrices, each level and response."""
-        points, count = len(natural.sd), self.own + len(self.pull)
-        scaled = [one.scaled(natural) for one in self.sums]
-        entries = np.zeros((points, int(self.entries[-1]) + count * (count + 1) // 2 + count))
-        entries[:, 0] = 1.0
-        total = np.zeros(points)
-        for one, mine in zip(self.sums, scaled, strict=True):
-            total += self.responses * one.levels * mine.log_determinant
-        for place, mine in enumerate(scaled[: self.in_groups]):
-            if mine.sd.shape[1] > 1:
-                rows, columns = upper_triangle(mine.sd.shape[1])
-                entries[:, self.entries[place] : self.entries[place + 1]] = mine.inverse[:, rows, columns]
-        square = np.zeros((points, count, count))
-        square[:, self.own :, self.own :] = self.precision
-        at = 0
-        for mine in scaled[self.in_groups :]:
-            stop = at + mine.sd.shape[1]
-            square[:, at:stop, at:stop] = mine.inverse
-            at = stop
-        rows, columns = upper_triangle(count)
-        low = int(self.entries[-1])
-        entries[:, low : low + len(rows)] = square[:, rows, columns]
-        entries[:, low + len(rows) + self.own :] = self.pull
-        sd = np.concatenate([mine.sd for mine in scaled], axis=1) if scaled else np.zeros((points, 0))
-        return sd, entries, total
-
-    def gradient(self, natural: Natural, a: np.ndarray, slopes: Slopes) -> tuple[float, float]:
-        """Value (without `inputs`' log determinants) and derivative by a at one point; the rest goes to `slopes`."""
-        sd, entries, total = self.inputs(natural)
-        logdet, quadratic, by_a, by_sd, by_entry = kernels.gradient(
-            self.places.structure.plan, self.numbers, a, sd[0], entries[0]
-        )
-        value = 0.5 * (quadratic - self.responses * logdet - total[0])
-        count, at, effect = self.own + len(self.pull), 0, 0
-        square = np.zeros((count, count))
-        rows, columns = upper_triangle(count)
-        low = int(self.entries[-1])
-        square[rows, columns] = by_entry[low : low + len(rows)]
-        for place, one in enumerate(self.sums):
-            k = one.size
-            by_inverse = np.zeros((k, k))
-            if place >= self.in_groups:
-                by_inverse, at = square[at : at + k, at : at + k], at + k
-            elif k > 1:
-                mine = by_entry[self.entries[place] : self.entries[place + 1]]
-                by_inverse[upper_triangle(k)] = mine
-            one.pull_back(natural, by_sd[effect : effect + k], by_inverse, self.responses, slopes)
-            effect += k
-        return float(value), float(by_a[0])
-
-    def run(self, inputs, a: np.ndarray, copies: np.ndarray, noise: np.ndarray) -> np.ndarray:
-        """(point,) ½ (quadratic − responses · log determinant); draws in place of noise."""
-        logdet, quadratic = np.empty(len(a)), np.empty(len(a))
-        kernels.draw(
-            self.places.structure.plan,
-            self.numbers,
-            a,
-            inputs[0],
-            inputs[1],
-            copies,
-            noise,
-            logdet,
-            quadratic,
-        )
-        return 0.5 * (quadratic - self.responses * logdet)
-
-    def columns_of(self, group: int) -> np.ndarray:
-        """(level, effect) columns of raw draws that hold a group's effects."""
-        structure = self.places.structure
-        start, stop = structure.layout.start(group), structure.layout.start(group + 1)
-        return structure.position[start:stop].reshape(-1, structure.layout.sizes[group])
-
-    @property
-    def of_factor(self) -> np.ndarray:
-        """Columns of raw draws that hold F's effects."""
-        layout = self.places.structure.layout
-        return layout.size - layout.coefficients + np.arange(self.own)
-
-
-class _Split(NamedTuple):
-    """How a group's first component is divided.
-
-    total : its sum over all effects; total_at, own_at : (level, effect) columns of raw draws of the first component,
-    and of the other components. own : its own sources with their places among the total's effects.
-    shared_places : (level, shared effect) places in natural order; shared : (shared effect,) among the total's.
-    """
-
-    total: tuple[Sum, ...]
-    total_at: np.ndarray
-    own: tuple[Source, ...]
-    own_among: np.ndarray
-    own_at: np.ndarray
-    shared_among: np.ndarray
-    shared_places: np.ndarray
-    both: np.ndarray
 
 
 class RotatedDensity:
@@ -254,7 +62,7 @@ class RotatedDensity:
             f"shared design: every combination has all {shared.size} levels of {moments.factors[shared.factor]!r}, "
             "which were rotated into independent components",
         )
-        model = _Model(
+        model = JointBlocks(
             tuple(tuple(parameters.blocks[block] for block in mine) for mine in factors),
             moments.columns.terms,
         )
@@ -263,26 +71,27 @@ class RotatedDensity:
         self.layout = Layout(sizes, levels, len(self.coefficients.mean))
         self._components(model)
         self._fill(moments, basis)
-        self._splits(model)
+        self.splits = make_splits(shared, model, self.layout, self.first, self.others)
+        self.own_places = places_of_own(shared, self.layout, self.others)
         prior = self.coefficients
         self.constant = float(moments.rows.sum()) * LOG_2PI
         self.constant += float(prior.mean @ prior.precision @ prior.mean) - prior.log_normaliser
 
-    def _components(self, model: _Model) -> None:
+    def _components(self, model: JointBlocks) -> None:
         """The first component, and all others."""
         shared, prior = self.shared, self.coefficients
         of_factor = model.of(shared.factor, 1.0)
-        factor = _sums(of_factor, [], 1), [column for _, mine in of_factor for column in mine]
+        factor = sums_of(of_factor, [], 1), columns_in(of_factor)
         first, others = [], []
         for group in shared.groups:
             own, both = model.of(group.own, 1.0), model.of(group.shared, float(shared.size))
-            columns = list(dict.fromkeys(column for _, mine in own + both for column in mine))
-            first.append((group.codes, _sums(own, both, group.levels), columns))
+            columns = columns_in(own + both)
+            first.append((group.codes, sums_of(own, both, group.levels), columns))
             if own:
-                others.append((group.codes, _sums(own, [], group.levels), columns[: _width(own)]))
+                others.append((group.codes, sums_of(own, [], group.levels), columns_in(own)))
         nothing = np.zeros(0)
-        self.first = _Component(first, factor, prior.precision, prior.precision @ prior.mean, 1)
-        self.others = _Component(others, factor, np.zeros((0, 0)), nothing, shared.size - 1)
+        self.first = Component(first, factor, prior.precision, prior.precision @ prior.mean, 1)
+        self.others = Component(others, factor, np.zeros((0, 0)), nothing, shared.size - 1)
 
     def _fill(self, moments: Moments, basis: np.ndarray) -> None:
         """Sums over columns are those of any level of F; sums with the outcome are rotated."""
@@ -397,11 +206,11 @@ class RotatedDensity:
         gamma = first[:, first.shape[1] - len(self.coefficients.mean) :] + self.origin
         result.coefficients[rows] = self.coefficients.coefficients_at(gamma)
 
-    def _divide(self, split: _Split, natural: Natural, point, first, own, rows, effects, stream) -> None:
+    def _divide(self, split: Split, natural: Natural, point, first, own, rows, effects, stream) -> None:
         """A group's totals: own effects of the first component into `own`, shared ones into `effects`."""
         total = first[:, split.total_at]  # (draw, level, effect)
-        if split.own and len(split.both):
-            mean, root = _conditional(split, natural)
+        if split.divides:
+            mean, root = conditional(split, natural)
             noise = _normals(stream, (*total.shape[:2], len(split.own_among)))
             mine = total @ mean[point] + noise @ root[point]
         else:
@@ -412,80 +221,6 @@ class RotatedDensity:
             left[..., split.own_among] -= mine
             left = left[..., split.shared_among] / np.sqrt(self.shared.size)
             effects[rows[:, None], split.shared_places.ravel()] = left.reshape(len(rows), -1)
-
-    def _splits(self, model: _Model) -> None:
-        """What `draw` needs to know of each group, and where own effects go."""
-        shared, layout = self.shared, self.layout
-        variables = self.others.places.structure.layout.size
-        self.own_places = np.empty((shared.size, variables), dtype=np.int64)
-        terms = np.arange(layout.sizes[shared.factor])
-        start = layout.start(shared.factor) + layout.sizes[shared.factor] * np.arange(shared.size)
-        self.own_places[:, self.others.of_factor] = start[:, None] + terms
-        splits, with_own = [], 0
-        none = np.zeros(0, dtype=np.int64)
-        for number, group in enumerate(shared.groups):
-            own, both = model.of(group.own, 1.0), model.of(group.shared, float(shared.size))
-            columns = list(dict.fromkeys(column for _, mine in own + both for column in mine))
-            own_at = np.zeros((group.levels, 0), dtype=np.int64)
-            if own:
-                own_at = self.others.columns_of(with_own)
-                with_own += 1
-                size = layout.sizes[group.own]
-                start = layout.start(group.own) + size * group.own_levels.T  # (B, level)
-                self.own_places[:, own_at.ravel()] = (start[:, :, None] + np.arange(size)).reshape(
-                    shared.size, -1
-                )
-            shared_columns = [column for _, mine in both for column in mine]
-            places = np.zeros((group.levels, 0), dtype=np.int64)
-            if both:
-                size = layout.sizes[group.shared]
-                places = layout.start(group.shared) + size * group.shared_levels[:, None] + np.arange(size)
-            own_columns = [column for _, mine in own for column in mine]
-            among = np.array([columns.index(column) for column in own_columns], dtype=np.int64)
-            at, blocks = 0, []
-            for source, mine in own:
-                blocks.append(source._replace(at=tuple(range(at, at + len(mine)))))
-                at += len(mine)
-            everything = tuple(_sums(own, both, group.levels))
-            splits.append(
-                _Split(
-                    everything,
-                    self.first.columns_of(number),
-                    tuple(blocks),
-                    among,
-                    own_at,
-                    np.array([columns.index(column) for column in shared_columns], dtype=np.int64),
-                    places,
-                    among if both else none,
-                )
-            )
-        self.splits = splits
-
-
-def _width(parts: _Parts) -> int:
-    return sum(len(mine) for _, mine in parts)
-
-
-def _conditional(split: _Split, natural: Natural) -> tuple[np.ndarray, np.ndarray]:
-    """Own effects given the total t: mean t @ the first, plus standard normals @ the second; (point, …, own effect)."""
-    k, own = split.total_at.shape[1], len(split.own_among)
-    points = len(natural.sd)
-    sd, inverse = np.zeros((points, k)), np.zeros((points, k, k))
-    at = 0
-    for one in split.total:
-        mine = one.scaled(natural)
-        stop = at + one.size
-        sd[:, at:stop], inverse[:, at:stop, at:stop] = np.maximum(np.abs(mine.sd), TINY), mine.inverse
-        at = stop
-    covariance = np.zeros((points, own, own))
-    for source in split.own:
-        covariance[:, *np.ix_(source.at, source.at)] = source.covariance(natural)
-    scaled = covariance / sd[:, None, split.own_among]
-    mean = scaled @ inverse[:, split.own_among]  # (point, own, effect), of t / sd
-    left = covariance - mean[:, :, split.own_among] @ scaled.transpose(0, 2, 1)
-    values, vectors = np.linalg.eigh(left)
-    root = np.sqrt(np.maximum(values, 0.0))[:, :, None] * vectors.transpose(0, 2, 1)
-    return (mean / sd[:, None]).transpose(0, 2, 1), root
 
 
 def _normals(stream: np.random.Generator | None, shape: tuple[int, ...]) -> np.ndarray:
