@@ -203,8 +203,8 @@ def _run_rounds(
             proposal = given[number]
         else:
             done = slice(0, number * size)
-            mixture = np.logaddexp.reduce(log_q[:number, :, done], axis=0) - np.log(number)
-            proposal = _next_proposal(frame, given[0], x[:, done], log_p[:, done] - mixture)
+            log_weight = log_p[:, done] - _log_mean(log_q[:number, :, done])
+            proposal = _next_proposal(frame, given[0], x[:, done], log_weight)
         x[:, new] = draw(proposal, frame, size, rngs)
         log_p[:, new] = _values(density, frame, x[:, new])
         for earlier, other in enumerate(proposals):
@@ -214,7 +214,13 @@ def _run_rounds(
     own = np.concatenate(
         [log_q[number, :, number * size : (number + 1) * size] for number in range(ROUNDS)], axis=1
     )
-    return _Rounds(x, log_p, np.logaddexp.reduce(log_q, axis=0) - np.log(ROUNDS), own)
+    return _Rounds(x, log_p, _log_mean(log_q), own)
+
+
+def _log_mean(log_q: np.ndarray) -> np.ndarray:
+    """Log of the mean over the first axis; `logaddexp` is slower by far."""
+    largest = log_q.max(axis=0)
+    return largest + np.log(np.exp(log_q - largest).mean(axis=0))
 
 
 def _values(density: Density, frame: Frame, x: np.ndarray) -> np.ndarray:
@@ -231,7 +237,7 @@ def _next_proposal(frame: Frame, start: Proposal, x: np.ndarray, log_weight: np.
     cut = frame.t_dim
     x = x[..., :cut]
     before = _spread(start)
-    mean = np.einsum("rn,rnd->rd", weight, x)
+    mean = (weight[:, None] @ x)[:, 0]
     away = x - mean[:, None]
     covariance = (away * weight[..., None]).transpose(0, 2, 1) @ away
     # few points tell little of many directions: the spread around the mode counts as `cut` points
@@ -347,17 +353,19 @@ def _agreement(values: dict[str, np.ndarray], weight: np.ndarray) -> tuple[dict[
     runs, points = weight.shape
     f = np.stack(list(values.values())).reshape(len(values), runs, points)
     f = np.where(weight > 0.0, f, 0.0)  # a point without weight may be infinite
-    means = (f * weight).sum(axis=2)
-    centred = f - means.mean(axis=1)[:, None, None]
-    variance = (centred**2 * weight).sum(axis=(1, 2)) / runs
-    error = ((centred * weight) ** 2).sum(axis=(1, 2)) / runs**2
+    means = np.einsum("qrn,rn->qr", f, weight)
+    f -= means.mean(axis=1)[:, None, None]
+    weighted = f * weight
+    variance = np.einsum("qrn,qrn->q", weighted, f) / runs
+    error = np.einsum("qrn,qrn->q", weighted, weighted) / runs**2
     ess_of = {
         name: float(own / its) if its > 0.0 else np.inf
         for name, own, its in zip(values, variance, error, strict=True)
     }
     if runs == 1:
         return ess_of, 0.0
-    errors = ((f - means[..., None]) ** 2 * weight**2).sum(axis=2)
+    weighted -= (means - means.mean(axis=1, keepdims=True))[..., None] * weight  # about the run's own mean
+    errors = np.einsum("qrn,qrn->qr", weighted, weighted)
     others = (means.sum(axis=1, keepdims=True) - means) / (runs - 1)
     error_others = (errors.sum(axis=1, keepdims=True) - errors) / (runs - 1) ** 2
     spread = np.sqrt(errors + error_others)

@@ -55,6 +55,17 @@ class _Counted:
 
     def __init__(self, density: Density) -> None:
         self.density, self.calls = density, 0
+        self.gradients = getattr(density, "gradients", None)  # of many points together, where there is such
+
+    def many(self, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(point,) and (point, dim) at theta (point, dim)."""
+        if self.gradients is None:
+            found = [self(point) for point in theta]
+            return np.array([value for value, _ in found]), np.array([gradient for _, gradient in found])
+        self.calls += len(theta)
+        values, gradients = self.gradients(theta)
+        bad = ~(np.isfinite(values) & np.isfinite(gradients).all(axis=1))
+        return np.where(bad, np.inf, -values), np.where(bad[:, None], 0.0, -gradients)
 
     def __call__(self, theta: np.ndarray) -> tuple[float, np.ndarray]:
         self.calls += 1
@@ -182,14 +193,10 @@ def _updated(inverse: np.ndarray, step: np.ndarray, change: np.ndarray, curvatur
 
 def _hessian(objective: _Counted, theta: np.ndarray, gradient: np.ndarray, lengths: np.ndarray) -> np.ndarray:
     """By forward differences of the gradient; a step into nothing leaves the axis flat."""
-    dim = len(theta)
-    hessian = np.zeros((dim, dim))
-    for i, length in enumerate(lengths):
-        moved = theta.copy()
-        moved[i] += length
-        value, ahead = objective(moved)
-        if np.isfinite(value):
-            hessian[i] = (ahead - gradient) / length
+    if not len(theta):
+        return np.zeros((0, 0))
+    values, ahead = objective.many(theta + np.diag(lengths))
+    hessian = np.where(np.isfinite(values)[:, None], (ahead - gradient) / lengths[:, None], 0.0)
     return 0.5 * (hessian + hessian.T)
 
 

@@ -41,18 +41,17 @@ def pareto_smooth(log_weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     result = log_weight - np.where(np.isfinite(largest), largest, 0.0)
     if tail < FEWEST:
         return result, np.full(len(result), np.inf)
-    place = np.argpartition(result, count - tail - 1, axis=1)[:, count - tail - 1 :]
-    cutoff = np.exp(np.take_along_axis(result, place[:, :1], axis=1))
-    values = np.take_along_axis(result, place[:, 1:], axis=1)
-    place = np.take_along_axis(place[:, 1:], np.argsort(values, axis=1), axis=1)
-    excess = np.exp(np.take_along_axis(result, place, axis=1)) - cutoff
+    place = np.argsort(result, axis=1)[:, count - tail - 1 :]
+    every = np.arange(len(result))[:, None]
+    rising = np.exp(result[every, place])
+    cutoff, place = rising[:, :1], place[:, 1:]
+    excess = rising[:, 1:] - cutoff
     with np.errstate(all="ignore"):  # tails without spread are set apart below
         shape, scale = _fit(excess)
         probability = (np.arange(tail) + 0.5) / tail
         smoothed = np.log(cutoff + scale * np.expm1(-shape * np.log1p(-probability)) / shape)
     good = np.isfinite(smoothed).all(axis=1)
-    rows = np.flatnonzero(good)[:, None]
-    result[rows, place[good]] = np.minimum(smoothed[good], 0.0)
+    result[every[good], place[good]] = np.minimum(smoothed[good], 0.0)
     same = np.isfinite(largest[:, 0]) & (excess[:, -1] <= 0.0)
     return result, np.where(good, shape[:, 0], np.where(same, NO_TAIL, np.inf))
 
