@@ -319,6 +319,24 @@ def test_draws_go_where_they_are_wanted():
     np.testing.assert_array_equal(moved.coefficients[rows], plain.coefficients)
 
 
+def test_effects_may_be_left_out():
+    found = routes()
+    natural, copies = found.rotated.parameters.natural(some_theta(found, 3)), np.array([2, 0, 3])
+    whole = found.rotated.draw(natural, copies, np.random.default_rng(1))
+    bare = found.rotated.draw(natural, copies, np.random.default_rng(1), dtype=None)
+    np.testing.assert_array_equal(bare.coefficients, whole.coefficients)
+    assert bare.effects.shape == (5, 0)
+
+
+def test_many_gradients_are_each_of_them():
+    found = routes()
+    theta = some_theta(found, 3)
+    theta[1, -1] = 900.0
+    values, slopes = found.rotated.gradients(theta)
+    assert np.isneginf(values[1])
+    np.testing.assert_array_equal(slopes[2], found.rotated.gradient(theta[2])[1])
+
+
 # The same posterior
 
 

@@ -11,6 +11,8 @@ does not depend on their number.
     residual                    sigma by stratum, AR(1), known variances
     parameters, correlation     theta ↔ natural parameters, priors;  coefficients: theirs
     density                     log p(y, theta) of one outcome
+    shared_design, rotated_density, rotated_component, own_and_shared, covariance_sums
+                                joint models where every trial has all shapes: the same density, a hundred times faster
     mode, proposal, pareto, importance   theta's posterior;  fallback: NUTS on the same density
     engine                      Problem → Draws
 """

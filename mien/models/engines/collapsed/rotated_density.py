@@ -159,11 +159,21 @@ class RotatedDensity:
             slope = self.parameters.pull_back(theta, slopes.sd, slopes.partial, by_sigma, by_rho)
         return float(value), slope
 
+    def gradients(self, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The same at many points: (point,) and (point, dim)."""
+        value, slope = np.empty(len(theta)), np.empty_like(theta)
+
+        def one(point: int) -> None:
+            value[point], slope[point] = self.gradient(theta[point])
+
+        in_pool(one, range(len(theta)), self.threads)
+        return value, slope
+
     # Draws
 
     def draw(
         self, natural: Natural, copies: np.ndarray, rng: np.random.Generator | None, *,
-        destination: np.ndarray | None = None, dtype: type = np.float32,
+        destination: np.ndarray | None = None, dtype: type | None = np.float32,
     ) -> Effects:  # fmt: skip
         """Draw coefficients and effects; as `Density.draw`."""
         split = -(-copies // MOST_COPIES)  # a point with very many draws is several points
@@ -171,7 +181,7 @@ class RotatedDensity:
         copies = _divided(copies, split)
         points, total = len(copies), int(copies.sum())
         destination = np.arange(total) if destination is None else destination
-        effects = self.layout.size - self.layout.coefficients
+        effects = self.layout.size - self.layout.coefficients if dtype else 0
         result = Effects(
             np.empty((total, len(self.coefficients.free))), np.empty((total, effects), dtype=dtype)
         )
@@ -189,22 +199,26 @@ class RotatedDensity:
         return result
 
     def _draw(self, natural: Natural, copies: np.ndarray, stream, rows: np.ndarray, result: Effects) -> None:
-        weights = self.residuals.weights(natural.sigma, natural.rho)
-        raw = []
-        for component in (self.first, self.others):
-            layout = component.places.structure.layout
-            noise = _normals(stream, (len(rows) * component.responses, layout.size))
-            component.run(component.inputs(natural), weights.a, copies, noise)
-            raw.append(noise)
-        first, others = raw
+        first = self._raw(self.first, natural, copies, stream)
+        gamma = first[:, first.shape[1] - len(self.coefficients.mean) :] + self.origin
+        result.coefficients[rows] = self.coefficients.coefficients_at(gamma)
+        if not result.effects.shape[1]:
+            return
+        others = self._raw(self.others, natural, copies, stream)
         own = np.empty((len(rows), others.shape[1]))
         own[:, self.others.of_factor] = first[:, self.first.of_factor]
         point = np.repeat(np.arange(len(copies)), copies)
         for split in self.splits:
             self._divide(split, natural, point, first, own, rows, result.effects, stream)
         rotate_back(own, others, self.own_places, rows, result.effects)
-        gamma = first[:, first.shape[1] - len(self.coefficients.mean) :] + self.origin
-        result.coefficients[rows] = self.coefficients.coefficients_at(gamma)
+
+    def _raw(self, component: Component, natural: Natural, copies: np.ndarray, stream) -> np.ndarray:
+        """(draw · response, variable) of one component."""
+        weights = self.residuals.weights(natural.sigma, natural.rho)
+        variables = component.places.structure.layout.size
+        noise = _normals(stream, (int(copies.sum()) * component.responses, variables))
+        component.run(component.inputs(natural), weights.a, copies, noise)
+        return noise
 
     def _divide(self, split: Split, natural: Natural, point, first, own, rows, effects, stream) -> None:
         """A group's totals: own effects of the first component into `own`, shared ones into `effects`."""
