@@ -192,37 +192,61 @@ class Density:
 
     def values(self, theta: np.ndarray) -> np.ndarray:
         """Log p(y, theta) (point,) at theta (point, dim)."""
-        value = self.log_likelihood(self.parameters.natural(theta)) + self.parameters.log_prior(theta)
+        natural, log_prior = self.parameters.with_prior(theta)
+        value = self.log_likelihood(natural) + log_prior
         return np.where(np.isfinite(value), value, -np.inf)
 
     def gradient(self, theta: np.ndarray) -> tuple[float, np.ndarray]:
         """Log p(y, theta) and its gradient at one theta (dim,)."""
+        value, slope = self.gradients(theta[None])
+        return float(value[0]), slope[0]
+
+    def gradients(self, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Log p(y, theta) (point,) and its gradients (point, dim); −inf and 0 where it is not finite."""
+        points, plan = len(theta), self.places.structure.plan
         with np.errstate(all="ignore"):
-            natural = self.parameters.natural(theta[None])
+            at = self.parameters.located(theta)
+            natural = at.natural
             a, precision, total = self._inputs(natural)
-            logdet, quadratic, by_a, by_sd, by_prior = kernels.gradient(
-                self.places.structure.plan, self.numbers, a[0], natural.sd[0], precision[0]
-            )
-            value = -0.5 * (total[0] + logdet - quadratic) + self.parameters.log_prior(theta[None])[0]
-            if not np.isfinite(value):
-                return -np.inf, np.zeros(len(theta))
-            by_sigma, by_rho = self.residuals.pull_back(
-                natural.sigma[0], float(natural.rho[0]), by_a - 0.5 * self.squares
-            )
-            by_partial, at = np.zeros(natural.partial.shape[1]), 1
-            for (_, k, first), levels in zip(self.parameters.blocks, self.levels, strict=True):
-                if k > 1:
-                    rows, columns = upper_triangle(k)
-                    by_inverse = np.zeros((k, k))
-                    by_inverse[rows, columns] = by_prior[at : at + len(rows)]
-                    at += len(rows)
-                    by_partial += pull_back_inverse(natural.partial[0], first, k, by_inverse, -0.5 * levels)
-            slope = self.parameters.pull_back(theta, by_sd, by_partial, by_sigma, by_rho)
-        return float(value), slope
+            value, by_a, by_sd = np.empty(points), np.empty_like(a), np.empty_like(natural.sd)
+            by_prior = np.empty_like(precision)
+
+            def one(point: int) -> None:
+                logdet, quadratic, by_a[point], by_sd[point], by_prior[point] = kernels.gradient(
+                    plan, self.numbers, a[point], natural.sd[point], precision[point]
+                )
+                value[point] = quadratic - logdet
+
+            if self.threads == 1 or points == 1:
+                for point in range(points):
+                    one(point)
+            else:
+                list(_pool().map(one, range(points)))
+            value = 0.5 * (value - total) + at.log_prior
+            by_a -= 0.5 * self.squares
+            by_sigma, by_rho = self.residuals.pull_back(natural.sigma, natural.rho, by_a)
+            by_partial = self._by_partial(natural.partial, by_prior)
+            slope = self.parameters.gradient(at, by_sd, by_partial, by_sigma, by_rho)
+        finite = np.isfinite(value)
+        if not finite.all():
+            value[~finite], slope[~finite] = -np.inf, 0.0
+        return value, slope
+
+    def _by_partial(self, partial: np.ndarray, by_prior: np.ndarray) -> np.ndarray:
+        """Derivative by partial correlations (point, partial), from that by the prior's entries."""
+        result, at = np.zeros_like(partial), 1
+        for (_, k, first), levels in zip(self.parameters.blocks, self.levels, strict=True):
+            if k > 1:
+                rows, columns = upper_triangle(k)
+                by_inverse = np.zeros((len(partial), k, k))
+                by_inverse[:, rows, columns] = by_prior[:, at : at + len(rows)]
+                at += len(rows)
+                result += pull_back_inverse(partial, first, k, by_inverse, -0.5 * levels)
+        return result
 
     def draw(
         self, natural: Natural, copies: np.ndarray, rng: np.random.Generator | None, *,
-        destination: np.ndarray | None = None, dtype: type = np.float32,
+        destination: np.ndarray | None = None, dtype: type | None = np.float32,
     ) -> Effects:  # fmt: skip
         """Draw coefficients and effects.
 
@@ -231,10 +255,10 @@ class Density:
         natural : points. copies : (point,) how many draws of each; they come point by point.
         rng : None gives the conditional means. Chunks have streams of their own: the same draws on any number of cores.
         destination : (draw,) the row of the result that each draw goes to.
-        dtype : of the effects.
+        dtype : of the effects; None leaves them out.
         """
         variables, total = len(self.places.term), int(copies.sum())
-        effects = variables - len(self.coefficients.mean)
+        effects = variables - len(self.coefficients.mean) if dtype else 0
         destination = np.arange(total) if destination is None else destination
         result = Effects(
             np.empty((total, len(self.coefficients.free))), np.empty((total, effects), dtype=dtype)

@@ -177,15 +177,15 @@ class _Drawing:
     def __init__(self, density: Density, rng: np.random.Generator) -> None:
         self.density, self.rng = density, rng
         self.parameters = density.parameters
-        self.gradient = density.gradient
+        self.gradient, self.gradients = density.gradient, density.gradients
         self.kept: list[np.ndarray] = []  # raw draws, one array for each call of `values`
 
     def values(self, theta: np.ndarray) -> np.ndarray:
-        natural = self.parameters.natural(theta)
+        natural, log_prior = self.parameters.with_prior(theta)
         draws = np.empty((COPIES * len(theta), len(self.density.places.term)), dtype=np.float32)
         value = self.density.evaluate(natural, np.full(len(theta), COPIES), draws, self.rng)
         self.kept.append(draws)
-        value += self.parameters.log_prior(theta)
+        value += log_prior
         return np.where(np.isfinite(value), value, -np.inf)
 
     def of(self, found: Weighted, picked: np.ndarray) -> np.ndarray:
@@ -228,15 +228,17 @@ def _sample(prepared: _Prepared, settings: Settings) -> Draws:
         stats = _weighted_stats(found, picked, settings)
     if drawing and isinstance(found, Weighted):
         raw, own = drawing.of(found, picked), drawing.density
-        coefficients, effects = own.coefficients_of(raw), _effects(prepared, raw, own.columns_of)
+        coefficients = own.coefficients_of(raw)
+        effects = _effects(prepared, raw, own.columns_of) if settings.group_effects else {}
     else:
         points, where, copies = np.unique(picked, return_inverse=True, return_counts=True)
         drawn = density.draw(
-            _rows(natural, points), copies, rng, destination=np.argsort(where, kind="stable")
-        )
-        layout = density.layout
-        coefficients = drawn.coefficients
-        effects = _effects(prepared, drawn.effects, lambda factor, place: _columns(layout, factor, place))
+            _rows(natural, points), copies, rng, destination=np.argsort(where, kind="stable"),
+            dtype=np.float32 if settings.group_effects else None,
+        )  # fmt: skip
+        layout, coefficients, effects = density.layout, drawn.coefficients, {}
+        if settings.group_effects:
+            effects = _effects(prepared, drawn.effects, lambda factor, place: _columns(layout, factor, place))
     distinct = len(np.unique(picked))
     return _named(prepared, _rows(natural, picked), coefficients, effects, settings)._replace(
         stats=stats, note="; ".join(_notes(found)), verdict=_verdict(prepared, found, distinct)
@@ -335,10 +337,11 @@ def _named(
     """The draws under the posterior's names."""
     design = prepared.outcome.design
     shape = (settings.chains, settings.draws)
+    terms = [f"{term}|{block.factor}" for block in design.blocks for term in block.terms]
     sigma = natural.sigma.reshape(*shape, -1)
     return Draws(
         {name: coefficients[:, place].reshape(shape) for place, name in enumerate(design.coefficients)},
-        {key: np.abs(natural.sd[:, number]).reshape(shape) for number, key in enumerate(effects)},
+        {name: np.abs(natural.sd[:, number]).reshape(shape) for number, name in enumerate(terms)},
         _correlations(prepared, natural, shape), sigma if prepared.outcome.residual.dim else sigma[..., 0],
         {key: values.reshape(*shape, -1) for key, values in effects.items()}, {}, "",
         natural.rho.reshape(shape) if prepared.density.parameters.ar1 else None,
