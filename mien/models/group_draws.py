@@ -1,21 +1,17 @@
 """Group effects of a fit: those stored, or new draws given the draws of everything else.
 
-A Gaussian model's effects given coefficients, sds, correlations and sigma are Gaussian:
-precision Q = Z'R⁻¹Z/σ² + (Λ Λ')⁻¹, mean Q⁻¹ Z'R⁻¹(y − Xβ)/σ². One exact draw for each draw of the posterior is
-therefore a draw of the joint posterior, and a fit may leave its effects out.
+A Gaussian model's effects given coefficients, sds, correlations, sigma and rho are Gaussian. One exact draw for each
+draw of the posterior is therefore a draw of the joint posterior, whichever engine made it, and a fit may leave its
+effects out. The draws come from the collapsed engine's elimination, so that there may be very many effects.
 """
 
 import numpy as np
 import xarray as xr
-from scipy.linalg import cholesky, solve_triangular
-from threadpoolctl import threadpool_limits
 
 from mien.models.diagnostics import outcomes_of
 from mien.study.errors import FitError
 
 __all__ = ["group_effects"]
-
-MAX_EFFECTS = 2000
 
 
 def group_effects(fit: xr.DataTree) -> xr.Dataset:
@@ -39,8 +35,7 @@ def group_effects(fit: xr.DataTree) -> xr.Dataset:
             "group_effects: expected stored effects or stored rows, found neither: fit with group_effects=True."
         )
     rng = np.random.default_rng([int(fit.attrs["seed"]), 0x6E])
-    with threadpool_limits(limits=1):  # two BLAS threads are many times slower on matrices of this size
-        parts = [_drawn(fit, label, terms, rng) for label in outcomes_of(fit)]
+    parts = [(label, _drawn(fit, label, rng)) for label in outcomes_of(fit)]
     if parts[0][0] is None:
         return parts[0][1]
     return xr.concat(
@@ -56,74 +51,29 @@ def _terms(posterior: xr.Dataset) -> list[str]:
     ]
 
 
-def _drawn(
-    fit: xr.DataTree, label: str | None, terms: list[str], rng: np.random.Generator
-) -> tuple[str | None, xr.Dataset]:
-    posterior, constants = fit["posterior"].dataset, fit["constant_data"].dataset
-    observed = fit["observed_data"].dataset["outcome"]
-    if label is not None:
-        posterior, observed = posterior.sel(blend_shape=label), observed.sel(blend_shape=label)
-        constants = constants.sel(blend_shape=label) if "blend_shape" in constants.dims else constants
-    used = np.isfinite(observed.values)
-    factors = {term: term.rpartition("|")[2] for term in terms}
-    sizes = {factor: posterior.sizes[factor] for factor in factors.values()}
-    starts = np.concatenate([[0], np.cumsum([sizes[factors[term]] for term in terms])])
-    total = int(starts[-1])
-    if total > MAX_EFFECTS:
-        raise FitError(
-            f"group_effects: expected at most {MAX_EFFECTS} effects, found {total}: fit with group_effects=True."
-        )
-    root = constants["root_precision"].values[used]
-    columns = np.zeros((int(used.sum()), total))
-    for place, term in enumerate(terms):
-        codes = constants[f"{factors[term]} index"].values[used].astype(int)
-        columns[np.arange(len(codes)), starts[place] + codes] = (
-            constants[f"{term} column"].values[used] * root
-        )
-    gram = columns.T @ columns
-    sigma = posterior["sigma"].values
-    moments = _moments(posterior, constants, observed.values, used, root, columns)
-    out = np.empty((*sigma.shape, total), dtype=np.float32)
-    for chain in range(sigma.shape[0]):
-        for draw in range(sigma.shape[1]):
-            precision = gram / sigma[chain, draw] ** 2 + _prior_precision(
-                posterior, terms, factors, starts, chain, draw
-            )
-            lower = cholesky(precision, lower=True, check_finite=False)
-            half = solve_triangular(
-                lower, moments[chain, draw] / sigma[chain, draw] ** 2, lower=True, check_finite=False
-            )
-            half += rng.standard_normal(total)
-            out[chain, draw] = solve_triangular(lower, half, lower=True, trans=1, check_finite=False)
-    variables = {
-        term: (("chain", "draw", factors[term]), out[..., starts[place] : starts[place + 1]])
-        for place, term in enumerate(terms)
-    }
-    coords = {name: posterior[name] for name in ("chain", "draw", *sizes)}
-    return label, xr.Dataset(variables, coords={name: item.values for name, item in coords.items()})
+def _drawn(fit: xr.DataTree, label: str | None, rng: np.random.Generator) -> xr.Dataset:
+    """One outcome's effects, a draw for each draw of the fit."""
+    from mien.models.engines.collapsed.engine import prepare
+    from mien.models.engines.problem import Problem
+    from mien.models.refit import coefficients_of, natural_of, outcome_of
 
-
-def _moments(posterior, constants, outcome, used, root, columns) -> np.ndarray:
-    """Z'R⁻¹(y − Xβ) of every draw, (chain, draw, effect)."""
-    moments = columns.T @ (outcome[used] * root)
-    if "design" not in constants:
-        return np.broadcast_to(moments, (*posterior["sigma"].shape, len(moments)))
-    names = [str(name) for name in constants["coefficient"].values]
-    beta = np.stack([posterior[name].values for name in names], axis=-1)
-    cross = columns.T @ (constants["design"].values[used] * root[:, None])
-    return moments - beta @ cross.T
-
-
-def _prior_precision(posterior, terms, factors, starts, chain, draw) -> np.ndarray:
-    precision = np.zeros((int(starts[-1]), int(starts[-1])))
-    for factor in dict.fromkeys(factors.values()):
-        mine = [place for place, term in enumerate(terms) if factors[term] == factor]
-        sds = np.array([posterior[f"{terms[place]}_sigma"].values[chain, draw] for place in mine])
-        name = f"{factor}_corr"
-        corr = posterior[name].values[chain, draw] if name in posterior else np.eye(len(mine))
-        block = np.linalg.inv(corr * np.outer(sds, sds))
-        for i, one in enumerate(mine):
-            for j, other in enumerate(mine):
-                at = np.arange(starts[one + 1] - starts[one])
-                precision[starts[one] + at, starts[other] + at] = block[i, j]
-    return precision
+    outcome = outcome_of(fit, label)
+    prepared = prepare(Problem("gaussian", (outcome,)))[0]
+    posterior = fit["posterior"].dataset
+    shape = (posterior.sizes["chain"], posterior.sizes["draw"])
+    natural = natural_of(fit, label, outcome)
+    coefficients = coefficients_of(fit, label, outcome.design.coefficients)
+    drawn = prepared.density.draw_given(natural, coefficients, rng)
+    layout, moments = prepared.density.places.structure.layout, prepared.moments
+    variables, coords = {}, {name: posterior[name].to_numpy() for name in ("chain", "draw")}
+    used = dict.fromkeys(moments.factors, 0)
+    for block in outcome.design.blocks:
+        factor = moments.factors.index(block.factor)
+        coords[block.factor] = np.array(block.levels, dtype=object)
+        for term in block.terms:
+            first = layout.start(factor) + used[block.factor]
+            mine = drawn[:, first : layout.start(factor + 1) : layout.sizes[factor]]
+            dims = ("chain", "draw", block.factor)
+            variables[f"{term}|{block.factor}"] = (dims, mine.reshape(*shape, len(block.levels)))
+            used[block.factor] += 1
+    return xr.Dataset(variables, coords=coords)

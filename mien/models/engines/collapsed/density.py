@@ -154,8 +154,9 @@ class Density:
         return self.evaluate(natural, np.zeros(len(natural.sd), dtype=np.int64), None)
 
     def evaluate(
-        self, natural: Natural, copies: np.ndarray, noise: np.ndarray | None, rng=None
-    ) -> np.ndarray:
+        self, natural: Natural, copies: np.ndarray, noise: np.ndarray | None, rng=None,
+        given: np.ndarray | None = None,
+    ) -> np.ndarray:  # fmt: skip
         """Log p(y | theta) (point,), and draws from the same factorisations.
 
         Parameters
@@ -163,6 +164,7 @@ class Density:
         natural : points. copies : (point,) draws of each.
         noise : (draw, variable), float64 or 32, is filled with raw draws, point by point; without `rng` with the
             conditional means. Chunks of points have streams of their own: the same draws on any number of cores.
+        given : (draw, free coefficient) in raw coordinates; effects are then drawn given these.
         """
         points, plan = len(copies), self.places.structure.plan
         value = np.empty(points)
@@ -176,10 +178,13 @@ class Density:
             low, high = place * CHUNK, min((place + 1) * CHUNK, points)
             shape, stream = (int(ends[high] - ends[low]), int(plan.start[-1])), streams[place]
             mine = np.zeros(shape) if stream is None else stream.standard_normal(shape)
-            logdet, quadratic = np.empty(high - low), np.empty(high - low)
+            logdet, quadratic, held = np.empty(high - low), np.empty(high - low), 0
+            if given is not None and given.shape[1]:
+                held = given.shape[1]
+                mine[:, -held:] = given[ends[low] : ends[high]]
             kernels.draw(
                 plan, self.numbers, a[low:high], natural.sd[low:high], precision[low:high], copies[low:high], mine,
-                logdet, quadratic,
+                logdet, quadratic, held,
             )  # fmt: skip
             value[low:high] = quadratic - logdet
             if noise is not None:
@@ -284,6 +289,23 @@ class Density:
     def layout(self) -> Layout:
         """The effects in natural order."""
         return self.places.structure.layout
+
+    def draw_given(self, natural: Natural, coefficients: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Effects (point, effect), float32 in natural order, one draw given each point and coefficients (point, …)."""
+        prior, points = self.coefficients, len(coefficients)
+        free = coefficients[:, prior.free] - prior.shift
+        gamma = np.linalg.solve(prior.back, free.T).T - self.origin if free.shape[1] else free
+        variables = len(self.places.term)
+        effects = variables - len(prior.mean)
+        result = np.empty((points, effects), dtype=np.float32)
+        most = max(1, MOST_AT_ONCE // max(variables, 1))
+        for low in range(0, points, most):
+            some = slice(low, low + most)
+            raw = np.empty((len(gamma[some]), variables))
+            copies = np.ones(len(raw), dtype=np.int64)
+            self.evaluate(Natural(*(value[some] for value in natural)), copies, raw, rng, gamma[some])
+            result[some] = raw[:, self.places.structure.position[:effects]]
+        return result
 
     def columns_of(self, factor: int, place: int) -> np.ndarray:
         """Columns of raw draws that hold a factor's term, level by level."""

@@ -294,15 +294,19 @@ def _solution(plan, panels, y):
 
 
 @njit(**options)
-def _back(plan, panels, x):
-    """Replace the rows of x (draw, variable) by U⁻¹x; a row of U is loaded once for all of them."""
+def _back(plan, panels, x, given=0):
+    """Replace the rows of x (draw, variable) by U⁻¹x; a row of U is loaded once for all of them.
+
+    The last `given` variables are taken to be solved already.
+    """
+    free = plan.start[-1] - given
     responses = _responses(plan)
     for node in range(plan.width.size - 1, -1, -1):
         start, end, width = plan.start[node], plan.start[node + 1], plan.width[node]
         size = end - start
         far = plan.boundary[plan.boundary_from[node] : plan.boundary_from[node + 1] - responses]
         run = far.size > 0 and _consecutive(far)
-        for r in range(size - 1, -1, -1):
+        for r in range(min(size, free - start) - 1, -1, -1):
             row = plan.panel[node] + r * width
             own, rest = panels[row + r + 1 : row + size], panels[row + size : row + size + far.size]
             for k in range(x.shape[0]):
@@ -321,7 +325,9 @@ def _back(plan, panels, x):
 
 
 @njit(**options)
-def draw(plan, numbers, a, scale, coefficients, copies, noise, logdet, quadratic):  # noqa: PLR0913, PLR0917
+def draw(  # noqa: PLR0913, PLR0917
+    plan, numbers, a, scale, coefficients, copies, noise, logdet, quadratic, given=0
+):
     """Log |M| and Σ c'M⁻¹c of every point, and draws of S·x, x ~ N(M⁻¹c, M⁻¹), in place of standard normals.
 
     Parameters
@@ -330,6 +336,8 @@ def draw(plan, numbers, a, scale, coefficients, copies, noise, logdet, quadratic
     copies : (point,) draws of each point. noise : (draw · response, variable), point by point, draw by draw; zeros give
         the conditional mean.
     logdet, quadratic : (point,) results; NaN where M is not positive definite, whose draws are left as they are.
+    given : the last so many variables (coefficients, which have scale 1) keep the values that they have in `noise`, and
+        the others are drawn given these.
     """
     total, variables = plan.panel[-1], plan.start[-1]
     panels = np.zeros(total)
@@ -346,9 +354,9 @@ def draw(plan, numbers, a, scale, coefficients, copies, noise, logdet, quadratic
             x = noise[at : at + copies[point] * responses]
             for k in range(x.shape[0]):
                 mine = y[k % responses * variables : (k % responses + 1) * variables]
-                for i in range(variables):
+                for i in range(variables - given):
                     x[k, i] += mine[i]
-            _back(plan, panels, x)
+            _back(plan, panels, x, given)
             for k in range(x.shape[0]):
                 for i in range(variables):
                     x[k, i] *= s[i]
