@@ -9,6 +9,8 @@ from typing import cast
 import numpy as np
 import pandas as pd
 
+from mien.study.errors import SpecError
+
 __all__ = ["codes_of", "labels_in_use", "level_codes"]
 
 COUNTED = 1_000_000  # combinations that may be counted in a table instead of sorted
@@ -18,6 +20,9 @@ def codes_of(column: pd.Series) -> tuple[np.ndarray, list[str]]:
     """(row,) codes, -1 where missing, and the label of each code; labels need not be in use."""
     if isinstance(column.dtype, pd.CategoricalDtype):
         return column.cat.codes.to_numpy(), _text(column.cat.categories)
+    if isinstance(column.dtype, pd.StringDtype):
+        codes, found = column.array.factorize()  # half the time of pd.factorize
+        return codes, found.to_numpy(dtype=object).tolist()
     codes, found = pd.factorize(column)
     return codes, _text(pd.Index(found))
 
@@ -45,10 +50,16 @@ def level_codes(data: pd.DataFrame, names: Sequence[str]) -> tuple[np.ndarray, t
         present, combined = _renumbered(combined * len(more) + codes, len(labels) * len(more))
         labels = [f"{labels[place // len(more)]}:{more[place % len(more)]}" for place in present]
     present, combined = _renumbered(combined, len(labels))
-    levels, order = np.unique(
-        np.array([labels[place] for place in present], dtype=object), return_inverse=True
-    )
-    return order[combined].astype(np.int64), tuple(str(level) for level in levels)
+    mine = [labels[place] for place in present]
+    levels = sorted(set(mine))
+    if len(names) > 1 and len(levels) < len(mine):
+        alike = next(label for label in levels if mine.count(label) > 1)
+        raise SpecError(
+            f"group {':'.join(names)}: expected labels that can be told apart when they are joined by ':', found two "
+            f"combinations that are both {alike!r}: rename the labels that hold a ':'."
+        )
+    number = {level: place for place, level in enumerate(levels)}
+    return np.array([number[label] for label in mine], dtype=np.int64)[combined], tuple(levels)
 
 
 def _renumbered(codes: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:

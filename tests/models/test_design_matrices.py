@@ -95,3 +95,9 @@ def test_what_cannot_be_a_design_is_refused(text, words):
     with pytest.raises(SpecError, match="expected") as caught:
         design(text, DATA.assign(task="met", centered=DATA["age"] - 31))
     assert words in str(caught.value)
+
+
+def test_combinations_with_one_label_are_refused_not_merged():
+    data = pd.DataFrame({"a": ["1:1", "1", "2", "2"], "b": ["1", "1:1", "1", "2"], "y": [0.0, 1.0, 2.0, 3.0]})
+    with pytest.raises(SpecError, match="two combinations that are both '1:1:1'"):
+        build_design(parse_formula("y ~ 1 + (1 | a:b)"), data)
