@@ -192,7 +192,8 @@ def make_problem(
         before, mine = mine, _some_rows(design, at, mine)
         scatter = residual.rows(at)
         if columns is None or mine is not before or scatter.count is not None:
-            _check_rank(mine, name)
+            if mine is not design:  # which has been checked
+                _check_rank(mine, name)
             columns = _column_scales(mine, scatter.count)
         scale = DataScale(*_moments(values[at], scatter.count, scatter.squares), *columns)
         priors = resolve(overrides, names, scale)

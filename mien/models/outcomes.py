@@ -12,6 +12,7 @@ from typing import NamedTuple, cast
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from mien.models.levels import codes_of, labels_in_use
 from mien.models.residuals import residual_columns
@@ -50,7 +51,7 @@ class OutcomeRows(NamedTuple):
     at: tuple[np.ndarray, ...]
     names: tuple[str, ...]
     observation: np.ndarray
-    observations: tuple[str, ...]
+    observations: pd.Index
     counts: Mapping[str, int]
     left_out: Mapping[str, str]
 
@@ -138,8 +139,9 @@ def _kept(data: pd.DataFrame, used: Sequence[str]) -> tuple[pd.DataFrame, dict[s
     complete, counts = complete_rows(data, used)
     check_any_row(counts)
     wanted = {*used, *OBSERVATION_KEY, "blend_shape"}
-    narrow = cast(pd.DataFrame, data[[name for name in data.columns if name in wanted]])
-    return _some_rows(narrow, complete), counts
+    names = [name for name in data.columns if name in wanted]
+    narrow = data.copy(deep=False) if len(names) == len(data.columns) else data[names]
+    return _some_rows(cast(pd.DataFrame, narrow), complete), counts
 
 
 def complete_rows(data: pd.DataFrame, used: Sequence[str]) -> tuple[np.ndarray, dict[str, int]]:
@@ -153,11 +155,16 @@ def complete_rows(data: pd.DataFrame, used: Sequence[str]) -> tuple[np.ndarray, 
     complete = keep.copy()
     for name in used:
         column = cast(pd.Series, data[name])
-        if pd.api.types.is_float_dtype(column) and np.isinf(column.to_numpy()[keep]).any():
-            raise FitError(
-                f"{name}: expected finite numbers, found an infinite one: correct or exclude the row."
-            )
-        complete &= column.notna().to_numpy()
+        values = column.array
+        if pd.api.types.is_float_dtype(values.dtype):
+            numbers = column.to_numpy()
+            if np.isfinite(numbers).all():
+                continue
+            if np.isinf(numbers[keep]).any():
+                raise FitError(
+                    f"{name}: expected finite numbers, found an infinite one: correct or exclude the row."
+                )
+        complete &= ~np.asarray(values.isna())
     counts["missing"] = int(keep.sum() - complete.sum())
     counts["modelled"] = int(complete.sum())
     return complete, counts
@@ -182,7 +189,7 @@ def _some_rows(frame: pd.DataFrame, keep: np.ndarray) -> pd.DataFrame:
     )
 
 
-def _observations(frame: pd.DataFrame, outcome: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
+def _observations(frame: pd.DataFrame, outcome: np.ndarray) -> tuple[np.ndarray, pd.Index]:
     """Rows of one trial (and bin) share an observation; without trial keys, rows are counted."""
     keys = [name for name in OBSERVATION_KEY if name in frame.columns]
     if {"participant", "trial"} <= set(keys):
@@ -193,11 +200,18 @@ def _observations(frame: pd.DataFrame, outcome: np.ndarray) -> tuple[np.ndarray,
         if np.bincount(codes * outcomes + outcome).max() == 1:
             first = np.unique(codes, return_index=True)[1] if outcomes > 1 else np.arange(len(codes))
             return codes, _joined_labels(frame, keys, first)
+    if not outcome.any():
+        return np.arange(len(outcome)), _numbered(len(outcome))
     order = pd.Series(outcome).groupby(outcome).cumcount().to_numpy()
-    return order, tuple(str(place) for place in range(int(order.max()) + 1))
+    return order, _numbered(int(order.max()) + 1)
 
 
-def _joined_labels(frame: pd.DataFrame, keys: Sequence[str], rows: np.ndarray) -> tuple[str, ...]:
+def _numbered(count: int) -> pd.Index:
+    """Labels 0, 1 …; Arrow writes numbers several times faster than Python."""
+    return pd.Index(pd.array(pa.array(np.arange(count)).cast(pa.large_string()), dtype="str"))
+
+
+def _joined_labels(frame: pd.DataFrame, keys: Sequence[str], rows: np.ndarray) -> pd.Index:
     """`01/1/met/1/7`: the keys of some rows as texts."""
     parts = []
     for name in keys:
@@ -206,7 +220,7 @@ def _joined_labels(frame: pd.DataFrame, keys: Sequence[str], rows: np.ndarray) -
         mine = codes[rows]
         alike = (mine == mine[0]).all()
         parts.append([texts[mine[0]]] * len(mine) if alike else [texts[code] for code in mine.tolist()])
-    return tuple(map("/".join, zip(*parts, strict=True)))
+    return pd.Index(list(map("/".join, zip(*parts, strict=True))), dtype="str")
 
 
 def prepare_outcomes(

@@ -13,6 +13,7 @@ Group effects are float32. Above a million rows the data groups are left out; th
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 from xarray.indexes import PandasIndex
 
@@ -25,6 +26,7 @@ __all__ = ["MAX_STORED_ROWS", "group_effect_names", "posterior_tree"]
 MAX_STORED_ROWS = 1_000_000
 BASE = ("chain", "draw")
 
+type Labels = Mapping[str, Sequence[str] | np.ndarray | pd.Index]
 type Variables = dict[str, tuple[tuple[str, ...], np.ndarray]]
 
 
@@ -37,29 +39,46 @@ def posterior_tree(
     chains, draws = sampled[0].sigma.shape[:2]
     labels |= {"chain": np.arange(chains), "draw": np.arange(draws)}
     if named:
-        labels["blend_shape"] = np.array([outcome.name for outcome in problem.outcomes])
+        labels["blend_shape"] = [outcome.name for outcome in problem.outcomes]
     stats = {name: _stack([draws.stats[name] for draws in sampled], (), named) for name in sampled[0].stats}
     groups = {"posterior": variables, "sample_stats": stats}
     if rows is not None and len(rows.frame) <= MAX_STORED_ROWS:
-        labels["observation"] = np.array(rows.observations)
-        labels["coefficient"] = np.array(problem.outcomes[0].design.coefficients)
+        labels["observation"] = rows.observations
+        labels["coefficient"] = problem.outcomes[0].design.coefficients
         groups |= _data_groups(problem, rows, scales, named)
     tree = xr.DataTree()
-    tree.children = _groups(groups, labels)
+    factors = {block.factor for block in problem.outcomes[0].design.blocks}
+    tree.children = _groups(groups, labels, factors)
     return tree
 
 
-def _groups(groups: Mapping[str, Variables], labels: Mapping[str, np.ndarray]) -> dict[str, xr.DataTree]:
-    """Groups whose coordinates are the labels of their dims; each dim's index is made once."""
-    indexes = {dim: PandasIndex(values, dim) for dim, values in labels.items()}
+def _groups(groups: Mapping[str, Variables], labels: Labels, factors: set[str]) -> dict[str, xr.DataTree]:
+    """Groups whose coordinates are the labels of their dims; each dim's index is made once.
+
+    The posterior has the levels of all factors, even where their effects are left out.
+    """
+    indexes = _indexes(labels)
     found = {}
     for name, variables in groups.items():
         dims = dict.fromkeys(dim for own, _ in variables.values() for dim in own)
-        mine = [dim for dim in labels if dim in dims]
+        mine = [dim for dim in labels if dim in dims or (name == "posterior" and dim in factors)]
         coords = xr.Coordinates(
             {dim: indexes[dim].create_variables()[dim] for dim in mine}, {dim: indexes[dim] for dim in mine}
         )
         found[name] = xr.DataTree(xr.Dataset(variables, coords=coords))
+    return found
+
+
+def _indexes(labels: Labels) -> dict[str, PandasIndex]:
+    """One for each dim. Texts become one array together, which costs as much as that of a single dim."""
+    texts = {dim: values for dim, values in labels.items() if not isinstance(values, (np.ndarray, pd.Index))}
+    together = pd.array([text for values in texts.values() for text in values], dtype="str")
+    found, begin = {}, 0
+    for dim, values in labels.items():
+        if dim in texts:
+            end = begin + len(values)
+            values, begin = together[begin:end], end  # noqa: PLW2901
+        found[dim] = PandasIndex(pd.Index(values, name=dim), dim)
     return found
 
 
@@ -75,11 +94,12 @@ def _stack(
 
 def _posterior(
     problem: Problem, sampled: Sequence[Draws], named: bool
-) -> tuple[Variables, dict[str, np.ndarray]]:
+) -> tuple[Variables, dict[str, Sequence[str] | np.ndarray | pd.Index]]:
     """Variables of the posterior, and the labels of their dims."""
     blocks, residual = problem.outcomes[0].design.blocks, problem.outcomes[0].residual
     first, variables = sampled[0], {}
-    labels: dict[str, np.ndarray] = {block.factor: np.array(block.levels) for block in blocks}
+    labels: dict[str, Sequence[str] | np.ndarray | pd.Index]
+    labels = {block.factor: block.levels for block in blocks}
 
     def store(name: str, arrays: list[np.ndarray], *dims: str) -> None:
         variables[name] = _stack(arrays, dims, named)
@@ -93,14 +113,14 @@ def _posterior(
         dims = (f"{factor}_term", f"{factor}_term_bis")
         store(f"{factor}_corr", [draws.correlations[factor] for draws in sampled], *dims)
         terms = [term for block in blocks if block.factor == factor for term in block.terms]
-        labels |= dict.fromkeys(dims, np.array(terms))
+        labels |= dict.fromkeys(dims, terms)
     store("sigma", [draws.sigma for draws in sampled], *([residual.dim] if residual.dim else []))
     if first.rho is not None:
         store("rho", [np.asarray(draws.rho) for draws in sampled])
     for key in (key for key in keys if key in first.effects):
         store(key, [draws.effects[key] for draws in sampled], key.rpartition("|")[2])
     if residual.dim:
-        labels[residual.dim] = np.array(residual.strata)
+        labels[residual.dim] = residual.strata
     return variables, labels
 
 
@@ -109,14 +129,18 @@ def _wide(
 ) -> np.ndarray:
     """(blend_shape, observation, …) from every outcome's rows; `fill` where an outcome lacks an observation."""
     first = pick(problem.outcomes[0])
+    if len(problem.outcomes) == 1:  # it has all observations, in order
+        return np.array(first, order="C")[None]
     wide = np.full((len(problem.outcomes), len(rows.observations), *first.shape[1:]), fill, dtype=first.dtype)
-    for place, outcome in enumerate(problem.outcomes):
-        wide[place, rows.observation[rows.at[place]]] = pick(outcome)
+    for place, (at, outcome) in enumerate(zip(rows.at, problem.outcomes, strict=True)):
+        wide[place, rows.observation[at]] = pick(outcome)
     return wide
 
 
 def _shared(wide: np.ndarray, missing: np.ndarray) -> np.ndarray | None:
     """One array for all outcomes where they agree on what they have, else None."""
+    if len(wide) == 1:  # which has every observation
+        return wide[0]
     first = np.argmin(missing, axis=0)  # an outcome that has the observation
     common = wide[first, np.arange(wide.shape[1])]
     differs = (wide != common[None]).reshape(*wide.shape[:2], -1).any(axis=2)
