@@ -368,48 +368,39 @@ def _turns(order: _Order, nodes: _Nodes, boundaries: np.ndarray) -> np.ndarray:
 def _with_batches(start, width, panel, boundary, boundary_from) -> Plan:
     """Neighbours with equal boundaries as batches; segments and runs of each batch."""
     batch = _batches(start, width, boundary, boundary_from)
-    counts = _segments(start, boundary, boundary_from, batch, *([np.zeros(0, dtype=np.int64)] * 8))
-    segments, runs = int(counts[0]), int(counts[1])
+    owner_of = np.repeat(np.arange(len(width)), np.diff(start))
+    counts, empty = np.zeros(2, dtype=np.int64), np.zeros(0, dtype=np.int64)
+    given = start, boundary, boundary_from, batch, owner_of, counts
+    _segments(*given, *[empty] * 8)
+    segments, runs = counts.tolist()
     arrays = [
         np.zeros(size, dtype=np.int64) for size in (len(batch), *[segments] * 3, segments + 1, *[runs] * 3)
     ]
-    _segments(start, boundary, boundary_from, batch, *arrays)
+    _segments(*given, *arrays)
     return Plan(start, width, panel, boundary, boundary_from, batch, *arrays)
 
 
-@njit(cache=True)
-def _batches(start, width, boundary, boundary_from):
+def _batches(start, width, boundary, boundary_from) -> np.ndarray:
     """First supernode of each batch, and the number of supernodes."""
-    batch = [0]
-    for s in range(1, width.size):
-        a, b = boundary_from[s - 1], boundary_from[s]
-        alike = width[s] == width[s - 1] and start[s + 1] - start[s] == start[s] - start[s - 1]
-        k = 0
-        while alike and k < b - a:
-            alike = boundary[a + k] == boundary[b + k]
-            k += 1
-        if not alike:
-            batch.append(s)
-    batch.append(width.size)
-    return np.array(batch)
+    sizes, counts = np.diff(start), np.diff(boundary_from)
+    first = np.ones(len(width), dtype=bool)
+    some = 1 + np.flatnonzero((np.diff(width) == 0) & (np.diff(sizes) == 0))  # as large as the one before
+    if len(some):
+        length = counts[some]
+        begin = np.cumsum(length) - length
+        step = np.arange(length.sum()) - np.repeat(begin, length)
+        before = boundary[np.repeat(boundary_from[some - 1], length) + step]
+        same = before == boundary[np.repeat(boundary_from[some], length) + step]
+        first[some] = ~np.logical_and.reduceat(same, begin)
+    return np.append(np.flatnonzero(first), len(width))
 
 
 @njit(cache=True)
 def _segments(  # noqa: C901, PLR0912, PLR0913, PLR0917
-    start,
-    boundary,
-    boundary_from,
-    batch,
-    segment_from,
-    owner,
-    first,
-    last,
-    run_from,
-    run_at,
-    run_to,
-    run_place,
-):
-    """Fill the arrays (where they have room) and count segments and runs."""
+    start, boundary, boundary_from, batch, owner_of, counts,
+    segment_from, owner, first, last, run_from, run_at, run_to, run_place,
+):  # fmt: skip
+    """Fill the arrays (where they have room); count segments and runs."""
     fill = segment_from.size > 0
     segments, runs = 0, 0
     for b in range(batch.size - 1):
@@ -417,7 +408,7 @@ def _segments(  # noqa: C901, PLR0912, PLR0913, PLR0917
         entries = boundary[boundary_from[s] : boundary_from[s + 1]]
         low = 0
         while entries[low] < start[-1]:  # responses own nothing
-            a = np.searchsorted(start, entries[low], side="right") - 1
+            a = owner_of[entries[low]]
             outside = boundary[boundary_from[a] : boundary_from[a + 1]]
             if fill:
                 owner[segments], first[segments], run_from[segments] = a, low, runs
@@ -444,4 +435,4 @@ def _segments(  # noqa: C901, PLR0912, PLR0913, PLR0917
             segment_from[b + 1] = segments
     if fill:
         run_from[segments] = runs
-    return np.array([segments, runs])
+    counts[0], counts[1] = segments, runs

@@ -141,7 +141,9 @@ def _factor_leaves(plan, g, factor, s, panels, first, last):
     start, width = plan.start[first], plan.width[first]
     size = plan.start[first + 1] - start
     far = plan.boundary[plan.boundary_from[first] : plan.boundary_from[first + 1]]
-    theirs = s[far[0] : far[0] + far.size] if _consecutive(far) else s[far]
+    theirs = np.empty(far.size)
+    for j in range(far.size):
+        theirs[j] = s[far[j]]
     logdet, total = 0.0, 1.0
     for node in range(first, last):
         at, i = plan.panel[node], plan.start[node]
@@ -294,7 +296,7 @@ def _solution(plan, panels, y):
 
 
 @njit(**options)
-def _back(plan, panels, x, given=0):
+def _back(plan, panels, x, given):
     """Replace the rows of x (draw, variable) by U⁻¹x; a row of U is loaded once for all of them.
 
     The last `given` variables are taken to be solved already.
@@ -490,7 +492,8 @@ def _moments(plan, z, y):
             at = plan.panel[node] + r * width
             inner = far.size - responses
             if responses > 1:
-                z[at + r : at + size + inner] *= responses
+                for j in range(r, size + inner):
+                    z[at + j] *= responses
             for q in range(responses):
                 x = y[q * variables : (q + 1) * variables]
                 mean = x[start + r]
@@ -529,9 +532,9 @@ def gradient(plan, numbers, a, scale, coefficients):
 
     K = −½ responses·log |M| + ½ Σ c'M⁻¹c
     """
-    total, variables = plan.panel[-1], plan.start[-1]
-    panels, z = np.zeros(total), np.zeros(total)
-    pooled = np.empty(total if a.size != 1 else 0)
+    stored, variables = plan.panel[-1], plan.start[-1]
+    panels, z = np.zeros(stored), np.zeros(stored)
+    pooled = np.empty(stored if a.size != 1 else 0)
     responses = _responses(plan)
     s, y = np.empty(variables + responses), np.empty(responses * variables)
     by_a, by_scale, by_coefficient = np.zeros(a.size), np.zeros(scale.size), np.zeros(coefficients.size)
@@ -539,7 +542,7 @@ def gradient(plan, numbers, a, scale, coefficients):
     square = _solution(plan, panels, y)
     if math.isnan(logdet):
         return logdet, square, by_a, by_scale, by_coefficient
-    _back(plan, panels, y.reshape((responses, variables)))  # now the means
+    _back(plan, panels, y.reshape((responses, variables)), np.int64(0))  # now the means
     _selected_inverse(plan, panels, z)
     _moments(plan, z, y)
     for e in range(numbers.prior_slot.size):
@@ -548,7 +551,10 @@ def gradient(plan, numbers, a, scale, coefficients):
     by_s = np.zeros(variables + responses)
     if a.size == 1:
         _by_scale(plan, numbers.dense, a[0], z, s, by_s)
-        by_a[0] = 0.5 * (s * by_s).sum() / a[0]
+        total = 0.0
+        for i in range(s.size):
+            total += s[i] * by_s[i]
+        by_a[0] = 0.5 * total / a[0]
     else:
         _by_scale(plan, pooled, 1.0, z, s, by_s)
         for k in range(a.size):

@@ -114,7 +114,8 @@ def shift(gram, by):
     for component in range(gram.shape[0]):
         for cell in range(gram.shape[1]):
             mine = gram[component, cell]
-            ones[:] = mine[0]
+            for i in range(size):  # one by one: assigning a slice takes numba seconds to compile
+                ones[i] = mine[0, i]
             for i in range(size):
                 for j in range(size):
                     mine[i, j] += by[i] * (by[j] * ones[0] - ones[j]) - ones[i] * by[j]

@@ -92,7 +92,11 @@ _two_by_sixteen, _two_by_eight = _make_tile(2, 2), _make_tile(2, 1)
 _one_by_sixteen, _one_by_eight = _make_tile(1, 2), _make_tile(1, 1)
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "reassoc", "nsz"})
+# One signature: numba would compile it again for every combination of arguments that are constants.
+@njit(
+    "void(float64[::1], int64, int64, int64, int64, int64, int64, int64, float64[::1], int64, int64)",
+    cache=True, nogil=True, error_model="numpy", fastmath={"contract", "reassoc", "nsz"},
+)  # fmt: skip
 def subtract_block(rows_of, source, stride, rows, at, count, place, length, tiles_of, target, wide):  # noqa: C901, PLR0913, PLR0917
     """tiles_of[target + i·wide + j] −= Σ_r x_r[at + i] · x_r[place + j] for i < count, j < length.
 
