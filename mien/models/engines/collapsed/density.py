@@ -32,6 +32,7 @@ from mien.priors import Fixed, ResolvedPrior
 __all__ = ["Density", "Effects", "available_cores", "coordinates", "in_pool", "make_density", "theta_of"]
 
 CHUNK = 175  # points that a thread takes at once
+MOST_SQUARES = 1e14  # of r²/σ² on average, of which the fitted part is taken off: σ below 1e-7 of r's scale
 MOST_AT_ONCE = 4_000_000  # numbers of raw draws in memory
 
 
@@ -87,6 +88,7 @@ class Density:
         self.correlated = np.cumsum([0, *(packed_size(k) for _, k, _ in parameters.blocks)])
         fixed = prior.mean @ prior.precision @ prior.mean - prior.log_normaliser
         self.constant = float(moments.rows.sum()) * LOG_2PI + fixed
+        self.most_squares = MOST_SQUARES * float(moments.rows.sum())
 
     def _fill(self, gram: np.ndarray) -> None:
         """Sums of every cell, gram (component, cell, entry + 1, entry + 1), to their places."""
@@ -134,6 +136,7 @@ class Density:
         """Weights of the sums, prior coefficients, and −2 × the log density's part that needs no elimination."""
         weights = self.residuals.weights(natural.sigma, natural.rho)
         total = weights.a @ self.squares
+        total[total > self.most_squares] = np.inf  # nothing is left of such a difference in double precision
         total += weights.log_determinant
         total += self.constant
         precision = np.empty((len(total), 1 + self.correlated[-1] + len(self.held_coefficients)))
