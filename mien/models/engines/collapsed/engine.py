@@ -33,9 +33,7 @@ from mien.study.errors import FitError
 
 __all__ = ["CollapsedEngine", "Prepared", "outcome_seed", "prepare"]
 
-POINTS_PER_DRAW = (
-    0.7  # a weighted point is worth about .75 independent draws: 4,000 draws of 2,000 points' worth
-)
+POINTS_PER_DRAW = 0.66  # a weighted point is worth .75 to .8 draws: 4,000 draws of 2,000 points' worth
 COPIES = 2  # draws of every point while its factor is there; a third pick has the first draw again
 MOST_KEPT = 120_000_000  # numbers kept for that, float32; larger models are factored again instead
 FEWEST_POINTS = 1600  # worth the 400 that the verdict asks for, with room
@@ -193,14 +191,13 @@ class _Drawing:
         order = np.argsort(picked, kind="stable")
         mine = picked[order]
         turn = np.arange(len(mine)) - np.searchsorted(mine, mine)  # first, second … pick of this point
-        wanted = COPIES * found.asked[mine] + turn % COPIES
-        before = sum(len(part) for part in self.kept) - COPIES * len(found.theta)  # of earlier attempts
-        raw = np.empty((len(picked), self.kept[0].shape[1]), dtype=np.float32)
-        for part in self.kept:
-            here = (wanted + before >= 0) & (wanted + before < len(part))
-            raw[order[here]] = part[wanted[here] + before]
-            before -= len(part)
-        return raw
+        wanted = np.empty_like(picked)
+        wanted[order] = COPIES * found.asked[mine] + turn % COPIES
+        kept, count = [], 0  # of this attempt: the last of all that were asked for
+        while count < COPIES * len(found.theta):
+            kept.insert(0, self.kept.pop())
+            count += len(kept[0])
+        return np.concatenate(kept)[wanted + count - COPIES * len(found.theta)]
 
 
 def _rows(natural: Natural, rows: np.ndarray) -> Natural:
@@ -361,10 +358,13 @@ def _correlations(prepared: _Prepared, natural: Natural, shape: tuple[int, int])
         at = 0
         for place in mine:
             first_term, k, first = prepared.density.parameters.blocks[place]
-            lower = cholesky_of(natural.partial, first, k)
             signs = np.where(natural.sd[:, first_term : first_term + k] < 0, -1.0, 1.0)
-            lower = lower * signs[:, :, None]
-            matrix[:, at : at + k, at : at + k] = lower @ lower.transpose(0, 2, 1)
+            if k == 2:
+                across = natural.partial[:, first] * signs[:, 0] * signs[:, 1]
+                matrix[:, at, at + 1] = matrix[:, at + 1, at] = across
+            elif k > 2:
+                lower = cholesky_of(natural.partial, first, k) * signs[:, :, None]
+                matrix[:, at : at + k, at : at + k] = lower @ lower.transpose(0, 2, 1)
             at += k
         found[factor] = matrix.reshape(*shape, len(terms), len(terms))
     return found
