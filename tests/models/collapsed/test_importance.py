@@ -294,7 +294,7 @@ def test_a_density_without_finite_points_is_refused(scatter):
 
 def test_more_points_are_tried_before_anything_else(scatter):
     density = scatter()
-    found = sample_theta(density, points=320, runs=4, draws=100, seed=np.random.SeedSequence(3))
+    found = sample_theta(density, points=320, runs=4, draws=100, seed=np.random.SeedSequence(1))
     assert not isinstance(found, Sampled)
     assert found.passed
     assert len(found.weight) == 1280

@@ -15,7 +15,7 @@ from mien.study.errors import FitError
 
 __all__ = ["Density", "Mode", "find_mode"]
 
-ENOUGH = 1e-4  # nats
+ENOUGH = 1e-3  # nats
 STEPS = 200
 HALVINGS = 25
 LONGEST = 2.0  # of a step, in any direction: an e² of an sd
