@@ -249,16 +249,18 @@ def _factor(plan, g, factor, s, panels, leaves):
         first, last = plan.batch[batch], plan.batch[batch + 1]
         size, width = plan.start[first + 1] - plan.start[first], plan.width[first]
         outside = plan.boundary_from[first + 1] - plan.boundary_from[first]
-        if first < leaves and size <= SMALL:
-            logdet += _factor_leaves(plan, g, factor, s, panels, first, last)
-        else:
-            for node in range(first, last):
-                logdet += _factor_wide(panels, plan.panel[node], width, size, size + outside)
-        rows = (last - first) * size
-        for r in range(0, rows, DEPTH):
-            _push(
-                plan, panels, batch, plan.panel[first] + r * width, width, min(DEPTH, rows - r), size, outside
-            )
+        together = max(1, DEPTH // size)
+        for node in range(first, last, together):  # subtracted while they are in the first cache
+            end = min(node + together, last)
+            if first < leaves and size <= SMALL:
+                logdet += _factor_leaves(plan, g, factor, s, panels, node, end)
+            else:
+                for each in range(node, end):
+                    logdet += _factor_wide(panels, plan.panel[each], width, size, size + outside)
+            rows = (end - node) * size
+            for r in range(0, rows, DEPTH):
+                row = plan.panel[node] + r * width
+                _push(plan, panels, batch, row, width, min(DEPTH, rows - r), size, outside)
         if math.isnan(logdet):
             panels[:] = 0.0  # nothing may be left in the padding
             break
