@@ -193,11 +193,14 @@ class _Drawing:
         turn = np.arange(len(mine)) - np.searchsorted(mine, mine)  # first, second … pick of this point
         wanted = np.empty_like(picked)
         wanted[order] = COPIES * found.asked[mine] + turn % COPIES
-        kept, count = [], 0  # of this attempt: the last of all that were asked for
-        while count < COPIES * len(found.theta):
-            kept.insert(0, self.kept.pop())
-            count += len(kept[0])
-        return np.concatenate(kept)[wanted + count - COPIES * len(found.theta)]
+        wanted -= COPIES * len(found.theta)  # counted from the end: earlier attempts were kept too
+        raw = np.empty((len(picked), self.kept[-1].shape[1]), dtype=np.float32)
+        end = 0
+        for part in reversed(self.kept):
+            here = (wanted >= end - len(part)) & (wanted < end)
+            raw[here] = part[wanted[here] - (end - len(part))]
+            end -= len(part)
+        return raw
 
 
 def _rows(natural: Natural, rows: np.ndarray) -> Natural:
