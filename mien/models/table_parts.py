@@ -239,7 +239,7 @@ def _sorted(column: pd.Series) -> pd.Series:
 
 def _dask(source: Any) -> Table:
     try:
-        import dask
+        import dask  # pyright: ignore[reportMissingImports]
     except ImportError:
         raise FitError(
             "data: expected Dask to be installed for a Dask DataFrame, found none: pip install 'mien[cluster]'."
