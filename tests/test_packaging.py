@@ -92,8 +92,9 @@ def test_the_lock_has_hashes_and_no_addresses_and_covers_the_project():
     assert all("--hash=sha256:" in block for block in blocks)
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     wanted = [*project["project"]["dependencies"], *project["build-system"]["requires"]]
-    for extra in project["project"]["optional-dependencies"].values():
-        wanted += extra
+    for name, extra in project["project"]["optional-dependencies"].items():
+        # Dask slows every start where it is installed (xarray imports it): the wheel check tries it apart.
+        wanted += extra if name != "cluster" else []
     names = {re.match(r"[A-Za-z0-9._-]+", line)[0].lower() for line in wanted}
     assert names <= pinned.keys()
 

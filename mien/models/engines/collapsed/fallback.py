@@ -59,10 +59,10 @@ def sample_by_nuts(
 ) -> Sampled:
     """Run `chains` one after the other, `draws` of each after `TUNE` for adaptation."""
     first, second = seed.spawn(2)
-    found = _run(density, mode, draws=draws, chains=chains, seed=first)
+    found = _run(density, mode, draws=draws, chains=chains, seed=first, acceptance=0.9)
     if not found.passed:
         notes = (*notes, f"{draws} draws: {found.reason}")
-        found = _run(density, mode, draws=MORE * draws, chains=chains, seed=second)
+        found = _run(density, mode, draws=MORE * draws, chains=chains, seed=second, acceptance=0.99)
         stats = {name: values[:, ::MORE] for name, values in found.stats.items()}
         found = found._replace(
             theta=found.theta[:, ::MORE], log_density=found.log_density[:, ::MORE], stats=stats
@@ -70,7 +70,9 @@ def sample_by_nuts(
     return found._replace(notes=notes)
 
 
-def _run(density: Density, mode: Mode, *, draws: int, chains: int, seed: np.random.SeedSequence) -> Sampled:
+def _run(
+    density: Density, mode: Mode, *, draws: int, chains: int, seed: np.random.SeedSequence, acceptance: float
+) -> Sampled:
     import nutpie
 
     root = np.linalg.cholesky(mode.covariance)
@@ -78,7 +80,7 @@ def _run(density: Density, mode: Mode, *, draws: int, chains: int, seed: np.rand
         warnings.simplefilter("ignore")
         tree: Any = nutpie.sample(
             _model(density, mode.theta, root), draws=draws, tune=TUNE, chains=chains, cores=1,
-            seed=int(seed.generate_state(1)[0]), progress_bar=False, save_warmup=False, target_accept=0.9,
+            seed=int(seed.generate_state(1)[0]), progress_bar=False, save_warmup=False, target_accept=acceptance,
         )  # fmt: skip
     white = tree["posterior"]["white"].values
     theta = density.parameters.fold((mode.theta + white @ root.T).reshape(-1, len(mode.theta)))
