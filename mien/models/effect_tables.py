@@ -119,8 +119,8 @@ class _Rows(NamedTuple):
 
     constants: xr.Dataset
     used: np.ndarray
-    values: np.ndarray
-    share: np.ndarray  # (row,) of values, sums to 1
+    replicates: np.ndarray
+    share: np.ndarray  # (row,) of replicates, sums to 1
 
     def column(self, name: str) -> np.ndarray:
         return self.constants[name].to_numpy()[self.used]
@@ -149,7 +149,7 @@ def _typical_sigma(sigma: np.ndarray, rows: _Rows) -> np.ndarray:
 
 def _residual_variance(sigma: np.ndarray, rows: _Rows) -> np.ndarray:
     """(chain, draw): the mean residual variance of a single value."""
-    scale = rows.share * rows.values / rows.column("root_precision") ** 2
+    scale = rows.share * rows.replicates / rows.column("root_precision") ** 2
     if sigma.ndim == 2:
         variance = sigma**2 * scale.sum()
     else:
