@@ -231,7 +231,8 @@ def _merged(nodes: _Nodes, factor: int, component: np.ndarray, pairs: np.ndarray
 
 
 def _unique_pairs(left: np.ndarray, right: np.ndarray, radix: int) -> np.ndarray:
-    keys = np.unique(left * radix + right)
+    keys = np.sort(left * radix + right)  # np.unique hashes, which takes seconds on keys so regular
+    keys = keys[np.flatnonzero(np.diff(keys, prepend=-1))]
     return np.column_stack([keys // radix, keys % radix])
 
 
