@@ -27,6 +27,7 @@ from pytensor.graph.op import Op
 from pytensor.link.numba.dispatch.basic import numba_njit, register_funcify_default_op_cache_key
 
 from mien.models.engines import gaussian_kernel as kernel
+from mien.models.engines import group_coordinates
 from mien.priors import LKJ, Exponential, Fixed, HalfNormal, HalfStudentT, Prior
 
 __all__ = [
@@ -34,7 +35,8 @@ __all__ = [
 ]  # fmt: skip
 
 # PyTensor keeps compiled operations on disk and does not look into what they call: the kernel's text is the key.
-KERNEL_VERSION = int.from_bytes(sha256(getsource(kernel).encode()).digest()[:6], "big")
+KERNEL_TEXT = getsource(kernel) + getsource(group_coordinates)
+KERNEL_VERSION = int.from_bytes(sha256(KERNEL_TEXT.encode()).digest()[:6], "big")
 PARAMETERS = 4  # xi, log sd, partial, log sigma come first among the Op's inputs
 
 
