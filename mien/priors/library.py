@@ -15,8 +15,11 @@ from mien.study.errors import SpecError
 
 __all__ = ["DEFAULT_LIBRARY", "ROLES", "SCALES", "SOURCES", "LibraryPrior", "read_library"]
 
-ROLES = ("Intercept", "beta", "sd", "corr", "sigma", "rho")
-SCALES = ("outcome", "per_unit", "intercept", "none")
+ROLES = (
+    "Intercept", "beta", "sd", "corr", "sigma", "rho", "link_Intercept", "link_beta", "link_sd", "parameter_beta",
+    "log_sigma", "nu", "phi", "shape", "zi", "zoi", "coi", "hu", "cutpoint_zero", "cutpoint_one",
+)  # fmt: skip
+SCALES = ("outcome", "log_outcome", "per_unit", "per_column", "intercept", "none")
 SOURCES = ("rule", "convention")
 
 

@@ -6,12 +6,15 @@ default never moves under a posterior. Overrides are on the scale of the data as
     by name   "valence"   "sd:valence|participant"   "corr:participant"   "sigma:film"
     by role   "Intercept" "beta" "sd" "corr" "sigma" "rho"
 
-The prior of rho is on atanh(rho); a Fixed rho is the correlation itself.
+The prior of rho is on atanh(rho); a Fixed rho is the correlation itself. Likewise the further parameters of a family
+("phi", "nu", "zi" …): priors on their links, a Fixed one is the parameter itself. With a regression they have
+coefficients, "phi_Intercept" and "phi_valence", on the link; the role of the slopes is "parameter_beta".
 """
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import NamedTuple
 
 from mien.priors.distributions import (
@@ -39,6 +42,7 @@ ALLOWED: Mapping[str, tuple[type, ...]] = {
     "sigma": (HalfNormal, HalfStudentT, Exponential, Fixed),
     "rho": (Normal, Fixed),
 }
+OF_PARAMETER = (Normal, Fixed)
 
 
 class ParameterNames(NamedTuple):
@@ -49,6 +53,8 @@ class ParameterNames(NamedTuple):
     correlated : factors with correlated effects.
     strata : labels of the residual sds, ("",) for one.
     autocorrelated : whether residuals are AR(1), so that there is a rho.
+    parameters : further parameters of the family → the coefficients of their regressions, () for a single number.
+    linked : whether the mean has a link, so that its defaults are those on a link.
     """
 
     coefficients: tuple[str, ...]
@@ -56,6 +62,20 @@ class ParameterNames(NamedTuple):
     correlated: tuple[str, ...]
     strata: tuple[str, ...] = ("",)
     autocorrelated: bool = False
+    parameters: Mapping[str, tuple[str, ...]] = MappingProxyType({})
+    linked: bool = False
+
+    @property
+    def parameter_names(self) -> dict[str, str]:
+        """Names of the further parameters, or of their coefficients → the role of each."""
+        found = {}
+        for parameter, coefficients in self.parameters.items():
+            own = "log_sigma" if parameter == "sigma" else parameter
+            for name in coefficients:
+                found[f"{parameter}_{name}"] = own if name == "Intercept" else "parameter_beta"
+            if not coefficients:
+                found[parameter] = own
+        return found
 
     @property
     def sigmas(self) -> tuple[str, ...]:
@@ -66,8 +86,8 @@ class ParameterNames(NamedTuple):
 class DataScale(NamedTuple):
     """The scale of one outcome's rows, in units of the data.
 
-    mean_y, sd_y : of the outcome.
-    mean_x, sd_x : of each coefficient's column (the intercept's is left out).
+    mean_y, sd_y : of the outcome; with a link, of what the link makes of it.
+    mean_x, sd_x : of each coefficient's column (the intercept's is left out), "phi_valence" for one of a regression.
     sd_z : of each group term's column; 1 for an intercept.
     """
 
@@ -92,7 +112,10 @@ class ResolvedPrior:
 
 
 def _role_of(key: str, names: ParameterNames) -> str:
-    if key in ALLOWED:
+    of_parameters = names.parameter_names
+    if key in of_parameters or key in of_parameters.values():
+        return of_parameters.get(key, key)
+    if key in ALLOWED and not (key == "sigma" and not names.sigmas):
         return key
     if key in names.coefficients:
         return "beta"
@@ -104,7 +127,7 @@ def _role_of(key: str, names: ParameterNames) -> str:
         return "sigma"
     known = [
         *ALLOWED, *names.coefficients, *(f"sd:{term}" for term in names.group_terms),
-        *(f"corr:{factor}" for factor in names.correlated), *names.sigmas,
+        *(f"corr:{factor}" for factor in names.correlated), *names.sigmas, *of_parameters,
     ]  # fmt: skip
     raise SpecError(
         f"priors: expected the names of parameters or roles, found {key!r}{nearest(key, known)}; "
@@ -120,14 +143,14 @@ def check_overrides(overrides: Mapping[str, Prior], names: ParameterNames) -> No
     SpecError
     """
     for key, prior in overrides.items():
-        allowed = ALLOWED[_role_of(key, names)]
+        allowed = ALLOWED.get(_role_of(key, names), OF_PARAMETER)
         if not isinstance(prior, allowed):
             raise SpecError(
                 f"priors[{key!r}]: expected one of {', '.join(kind.__name__ for kind in allowed)}, found {prior!r}."
             )
         role = _role_of(key, names)
         if isinstance(prior, Fixed):
-            _check_fixed(key, role, prior.value)
+            _check_fixed(key, "" if names.parameters.get(key) else role, prior.value)
 
 
 def _check_fixed(key: str, role: str, value: float) -> None:
@@ -135,6 +158,10 @@ def _check_fixed(key: str, role: str, value: float) -> None:
         raise SpecError(f"priors[{key!r}]: expected a Fixed standard deviation above 0, found {value:g}.")
     if role in ("corr", "rho") and not -1 < value < 1:
         raise SpecError(f"priors[{key!r}]: expected a Fixed correlation between -1 and 1, found {value:g}.")
+    if key in ("phi", "nu", "shape") and role and value <= 0:
+        raise SpecError(f"priors[{key!r}]: expected a Fixed value above 0, found {value:g}.")
+    if key in ("zi", "zoi", "coi", "hu") and role and not 0 < value < 1:
+        raise SpecError(f"priors[{key!r}]: expected a Fixed probability between 0 and 1, found {value:g}.")
 
 
 def _scaled(prior: Prior, factor: float) -> Prior:
@@ -152,7 +179,12 @@ def _scaled(prior: Prior, factor: float) -> Prior:
 
 
 def _default(entry: LibraryPrior, scale: DataScale, sd_x: float) -> ResolvedPrior:
-    factor = {"outcome": scale.sd_y, "per_unit": scale.sd_y / sd_x, "none": 1.0}[entry.times]
+    if entry.times == "log_outcome" and isinstance(entry.prior, Normal):
+        moved = Normal(entry.prior.mean + math.log(scale.sd_y), entry.prior.sd)
+        return ResolvedPrior(moved, entry.source, f"{entry.id} {entry.version}")
+    factor = {"outcome": scale.sd_y, "per_unit": scale.sd_y / sd_x, "per_column": 1.0 / sd_x, "none": 1.0}[
+        entry.times
+    ]
     return ResolvedPrior(_scaled(entry.prior, factor), entry.source, f"{entry.id} {entry.version}")
 
 
@@ -178,8 +210,8 @@ def resolve(
 
     Returns
     -------
-    dict with the coefficients' names, "sd:term|factor", "corr:factor", "sigma" or one "sigma:<stratum>" each, and
-    "rho" where residuals are AR(1).
+    dict with the coefficients' names, "sd:term|factor", "corr:factor", "sigma" or one "sigma:<stratum>" each,
+    "rho" where residuals are AR(1), and the family's further parameters or their coefficients.
 
     Raises
     ------
@@ -194,20 +226,21 @@ def resolve(
                 return ResolvedPrior(overrides[key], "user", "user")
         return None
 
+    link = "link_" if names.linked else ""
     slopes = {
-        name: chosen(name, "beta") or _default(library["beta"], scale, scale.sd_x[name])
+        name: chosen(name, "beta") or _default(library[f"{link}beta"], scale, scale.sd_x[name])
         for name in names.coefficients
         if name != "Intercept"
     }
     resolved: dict[str, ResolvedPrior] = {}
     if "Intercept" in names.coefficients:
         resolved["Intercept"] = chosen("Intercept", "Intercept") or _intercept(
-            library["Intercept"], scale, slopes
+            library[f"{link}Intercept"], scale, slopes
         )
     resolved |= slopes
     for term in names.group_terms:
         key = f"sd:{term}"
-        resolved[key] = chosen(key, "sd") or _default(library["sd"], scale, scale.sd_z[term])
+        resolved[key] = chosen(key, "sd") or _default(library[f"{link}sd"], scale, scale.sd_z[term])
     for factor in names.correlated:
         key = f"corr:{factor}"
         resolved[key] = chosen(key, "corr") or _default(library["corr"], scale, 1.0)
@@ -215,4 +248,6 @@ def resolve(
         resolved[key] = chosen(key, "sigma") or _default(library["sigma"], scale, 1.0)
     if names.autocorrelated:
         resolved["rho"] = chosen("rho", "rho") or _default(library["rho"], scale, 1.0)
+    for key, role in names.parameter_names.items():
+        resolved[key] = chosen(key, role) or _default(library[role], scale, scale.sd_x.get(key, 1.0))
     return resolved

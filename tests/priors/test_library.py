@@ -17,6 +17,17 @@ def test_defaults_by_role():
         "corr": (LKJ(2.0), "none"),
         "sigma": (HalfStudentT(4.0, 1.0), "outcome"),
         "rho": (Normal(0.0, 1.0), "none"),
+        "link_Intercept": (Normal(0.0, 1.5), "intercept"),
+        "link_beta": (Normal(0.0, 1.0), "per_unit"),
+        "link_sd": (HalfNormal(1.0), "per_unit"),
+        "parameter_beta": (Normal(0.0, 1.0), "per_column"),
+        "log_sigma": (Normal(0.0, 1.0), "log_outcome"),
+        "nu": (Normal(2.5, 1.0), "none"),
+        "phi": (Normal(2.5, 2.0), "none"),
+        "shape": (Normal(1.0, 1.5), "none"),
+        **dict.fromkeys(("zi", "zoi", "coi", "hu"), (Normal(0.0, 1.5), "none")),
+        "cutpoint_zero": (Normal(-2.0, 3.0), "none"),
+        "cutpoint_one": (Normal(2.0, 3.0), "none"),
     }
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from mien.models.design import Design
 from mien.priors import ResolvedPrior
 
-__all__ = ["Draws", "Engine", "Outcome", "Problem", "Progress", "Residual", "Settings"]
+__all__ = ["Draws", "Engine", "Outcome", "Problem", "Progress", "Regression", "Residual", "Settings"]
 
 type Progress = Callable[[int, int, str], None]
 
@@ -42,6 +43,21 @@ class Residual(NamedTuple):
         return self._replace(**mine) if mine else self
 
 
+class Regression(NamedTuple):
+    """A further parameter's linear predictor: coefficients and columns (row, coefficient), none for a single number.
+
+    coding : category → its levels, as in `Design`.
+    """
+
+    coefficients: tuple[str, ...]
+    columns: np.ndarray
+    coding: Mapping[str, tuple[str, ...]]
+
+    def rows(self, keep: np.ndarray) -> "Regression":
+        """The same on some of its rows."""
+        return self._replace(columns=self.columns[keep])
+
+
 class Outcome(NamedTuple):
     """One outcome's rows.
 
@@ -50,6 +66,7 @@ class Outcome(NamedTuple):
     priors : frozen, on the scale of `response`.
     residual : strata, series, known variances and counts of the rows.
     moments : sufficient statistics in place of rows; design and response then have none.
+    parameters : further parameters of the family, in its order; empty for the Gaussian.
     """
 
     name: str
@@ -59,6 +76,7 @@ class Outcome(NamedTuple):
     priors: Mapping[str, ResolvedPrior]
     residual: Residual = Residual()
     moments: object | None = None
+    parameters: Mapping[str, Regression] = MappingProxyType({})
 
 
 class Problem(NamedTuple):
@@ -84,24 +102,26 @@ class Draws(NamedTuple):
     coefficients : name → (chain, draw).
     sds : "term|factor" → (chain, draw).
     correlations : factor → (chain, draw, term, term) where its effects are correlated.
-    sigma : (chain, draw), with strata (chain, draw, stratum).
+    sigma : (chain, draw), with strata (chain, draw, stratum); None where the family has none, or a regression of it.
     effects : "term|factor" → (chain, draw, level) float32.
     stats : sample statistics → (chain, draw).
     note : what the engine had to do beyond the ordinary, "" for nothing.
     rho : (chain, draw), the correlation of neighbouring residuals; None where rows are independent.
     verdict : the engine's own verdict as plain data ("kind", "passed", "reason", …); None leaves it to R-hat and
         effective sizes (`diagnostics.gate`).
+    parameters : further parameters of the family, or the coefficients of their regressions, name → (chain, draw).
     """
 
     coefficients: Mapping[str, np.ndarray]
     sds: Mapping[str, np.ndarray]
     correlations: Mapping[str, np.ndarray]
-    sigma: np.ndarray
+    sigma: np.ndarray | None
     effects: Mapping[str, np.ndarray]
     stats: Mapping[str, np.ndarray]
     note: str
     rho: np.ndarray | None = None
     verdict: Mapping[str, object] | None = None
+    parameters: Mapping[str, np.ndarray] = MappingProxyType({})
 
 
 class Engine(Protocol):
