@@ -20,6 +20,7 @@ import pandas as pd
 import xarray as xr
 
 from mien.models.design import Design, build_design, rank_of
+from mien.models.design_checks import check_of_fit, refuse_unequal_peaks
 from mien.models.diagnostics import gate
 from mien.models.engines import ENGINES, load_engine
 from mien.models.engines.problem import Draws, Engine, Outcome, Problem, Progress, Residual, Settings
@@ -30,6 +31,7 @@ from mien.models.residuals import read_residual, root_precision
 from mien.models.spec import ModelSpec, has_sigma_prior
 from mien.priors import DataScale, Fixed, ParameterNames, resolve
 from mien.study.errors import FitError, SpecError
+from mien.study.formula import parse_formula
 
 if TYPE_CHECKING:
     from mien.models.statistics import Statistics
@@ -82,6 +84,7 @@ def fit(  # noqa: PLR0913  (the public face)
     spec = _spec_of(model, fields)
     _check_settings(draws, chains, seed)
     if isinstance(data, pd.DataFrame):
+        refuse_unequal_peaks(parse_formula(spec.formula), data)
         problem, rows, scales = make_problem(spec, data, participants)
         origin = _Origin(data_sha256(data, participants), str(data.attrs.get("recipe_sha256", "")), rows)
     else:
@@ -97,6 +100,9 @@ def fit(  # noqa: PLR0913  (the public face)
         "data_sha256": origin.sha256, "recipe_sha256": origin.recipe_sha256,
         "tracker": _trackers(data),
     }  # fmt: skip
+    if rows is not None and isinstance(data, pd.DataFrame):
+        check = check_of_fit(data, parse_formula(spec.formula), problem.outcomes, sampled)
+        attrs |= {"design_check": json.dumps(check), "derived": json.dumps(dict(rows.derived))}
     tree.attrs.update(attrs)
     verdict = gate(tree)
     tree.attrs["diagnostics"] = verdict.verdict

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from mien.models.derived_columns import add_derived_as_stored, sources_of, wanted_columns
 from mien.models.design import new_columns
 from mien.models.diagnostics import outcomes_of
 from mien.models.levels import labels_in_use
@@ -95,9 +96,13 @@ def new_table(fit: xr.DataTree, data: pd.DataFrame, participants: pd.DataFrame |
     spec = ModelSpec.from_json(str(fit.attrs["model_spec"]))
     formula = parse_formula(spec.formula)
     used = [*formula.columns, *residual_columns(spec, formula)]
-    data = joined(data, participants, used)
+    wanted = wanted_columns(
+        used, [*data.columns, *(participants.columns if participants is not None else ())]
+    )
+    data = joined(data, participants, [*used, *sources_of(wanted)])
     by_shape = outcomes_of(fit) != [None]
-    check_columns(formula, data, [*used, WHO, *(["blend_shape"] if by_shape else [])])
+    needed = [*used, WHO, *(["blend_shape"] if by_shape else [])]
+    check_columns(formula, data, [name for name in needed if name not in wanted])
     _check_tracker(fit, formula, data)
     if spec.contrasts:
         data = pd.concat(
@@ -108,6 +113,7 @@ def new_table(fit: xr.DataTree, data: pd.DataFrame, participants: pd.DataFrame |
             ],
             ignore_index=True,
         )
+    data = add_derived_as_stored(data, wanted, json.loads(str(fit.attrs.get("derived", "{}"))))
     if (
         set(TRIAL_COLUMNS) <= set(data.columns)
         and spec.residual == "iid"

@@ -1,6 +1,6 @@
 """From data as passed to the rows of every outcome, with everything that is left out counted.
 
-1. participants are joined, trackers checked, contrasts of shapes added
+1. participants are joined, trackers checked, contrasts of shapes and derived columns added
 2. without a time term, a Trials table is averaged over each trial's bins (AR(1) residuals keep them)
 3. excluded rows go, then rows with a missing value in a column that the model uses
 4. each blend shape is an outcome where the formula does not use that column
@@ -8,12 +8,14 @@
 """
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple, cast
+from types import MappingProxyType
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from mien.models.derived_columns import add_derived, sources_of, wanted_columns
 from mien.models.levels import codes_of, labels_in_use
 from mien.models.residuals import residual_columns
 from mien.models.spec import ModelSpec
@@ -44,6 +46,7 @@ class OutcomeRows(NamedTuple):
     observations : labels of the observations.
     counts : rows by what became of them.
     left_out : outcome → the reason why it is not fitted.
+    derived : column that was derived → what it was made of (`derived_columns`).
     """
 
     frame: pd.DataFrame
@@ -54,6 +57,7 @@ class OutcomeRows(NamedTuple):
     observations: pd.Index
     counts: Mapping[str, int]
     left_out: Mapping[str, str]
+    derived: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
 
 
 def joined(data: pd.DataFrame, participants: pd.DataFrame | None, used: Sequence[str]) -> pd.DataFrame:
@@ -239,11 +243,14 @@ def prepare_outcomes(
         raise FitError(f"data: expected a pandas.DataFrame, found {type(data).__name__}.")
     formula = parse_formula(spec.formula)
     used = [*formula.columns, *residual_columns(spec, formula)]
-    data = joined(data, participants, used)
-    check_columns(formula, data, used)
+    wanted = wanted_columns(
+        used, [*data.columns, *(participants.columns if participants is not None else ())]
+    )
+    data = joined(data, participants, [*used, *sources_of(wanted)])
+    check_columns(formula, data, [name for name in used if name not in wanted])
     if "tracker" in data.columns:
         check_trackers(sorted(labels_in_use(cast(pd.Series, data["tracker"]))), formula, spec)
-    data = _with_contrasts(data, spec)
+    data, derived = add_derived(_with_contrasts(data, spec), wanted)
     bins = len(data)
     is_trials = set(TRIAL_COLUMNS) <= set(data.columns)
     if is_trials and spec.residual == "iid" and not set(TIME_COLUMNS) & set(used):
@@ -258,9 +265,9 @@ def prepare_outcomes(
         zero = np.zeros(len(frame), dtype=np.int64)
         observation, labels = _observations(frame, zero)
         return formula, OutcomeRows(
-            frame, zero, (np.arange(len(frame)),), ("",), observation, labels, counts, {}
+            frame, zero, (np.arange(len(frame)),), ("",), observation, labels, counts, {}, derived
         )
-    return formula, _by_shape(formula, frame, counts)
+    return formula, _by_shape(formula, frame, counts)._replace(derived=derived)
 
 
 def _by_shape(formula: Formula, frame: pd.DataFrame, counts: dict[str, int]) -> OutcomeRows:

@@ -13,6 +13,7 @@ import pandas as pd
 from pandas.util import hash_pandas_object
 
 from mien.models.coding import is_category, levels_of
+from mien.models.derived_columns import wanted_columns
 from mien.models.design import effect_columns, expanded
 from mien.models.levels import codes_of, labels_in_use, level_codes
 from mien.models.outcomes import (
@@ -119,7 +120,14 @@ def rules_of(spec: ModelSpec, table: Table, participants: pd.DataFrame | None) -
         )
     formula = parse_formula(spec.formula)
     used = list(dict.fromkeys([*formula.columns, *residual_columns(spec, formula)]))
-    check_columns(formula, _without_rows(table, participants), used)
+    columns_there = _without_rows(table, participants)
+    derived = wanted_columns(used, columns_there.columns)
+    if derived:
+        raise SpecError(
+            f"formula {spec.formula!r}: expected columns of the table, found {next(iter(derived))!r}, which is derived "
+            "from all rows at once: add it to the table first, or fit in memory."
+        )
+    check_columns(formula, columns_there, used)
     averaged = (
         set(TRIAL_COLUMNS) <= set(table.columns)
         and spec.residual == "iid"
