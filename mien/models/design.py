@@ -9,6 +9,8 @@ those of the posterior: `valence:medium`, `condition[a]`, `valence|participant`.
 import re
 import warnings
 from collections.abc import Mapping, Sequence
+from itertools import product
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,6 +19,7 @@ import pandas as pd
 from mien.models.coding import Coded, code_columns, with_coded_columns
 from mien.models.levels import level_codes
 from mien.models.plain_terms import plain_terms
+from mien.models.smooths import POPULATION, Smooth, SmoothBasis, make_basis, parse_smooth, sd_name
 from mien.study.errors import SpecError
 from mien.study.formula import Formula, GroupTerm
 
@@ -25,6 +28,7 @@ __all__ = ["RESERVED_NAMES", "Block", "Design", "bambi_parts", "build_design", "
 FUNCTIONS = {"log": np.log, "exp": np.exp, "sqrt": np.sqrt}
 STATEFUL = ("scale", "center", "bs", "poly")  # transforms that depend on all rows
 MAX_TERMS = 12
+_EMPTY: Mapping[str, Any] = MappingProxyType({})
 RESERVED_NAMES = ("sigma", "rho")  # of the posterior, beside the coefficients
 
 
@@ -49,12 +53,14 @@ class Design(NamedTuple):
     coefficients : names of the columns of X (row, coefficient).
     blocks : group effects.
     coding : category → its levels, in order.
+    bases : column → the functions of its smooths.
     """
 
     coefficients: tuple[str, ...]
     columns: np.ndarray
     blocks: tuple[Block, ...]
     coding: Mapping[str, tuple[str, ...]]
+    bases: Mapping[str, SmoothBasis] = _EMPTY
 
     def rows(self, keep: np.ndarray) -> "Design":
         """The same design on some of its rows; levels stay."""
@@ -114,8 +120,11 @@ class _Plain(NamedTuple):
         return label
 
 
-def _plain(data: pd.DataFrame, formula: Formula, levels: Mapping[str, Sequence[str]] | None = None) -> _Plain:
-    names = effect_columns(formula)
+def _plain(
+    data: pd.DataFrame, formula: Formula, levels: Mapping[str, Sequence[str]] | None = None,
+    also: Sequence[str] = (),
+) -> _Plain:  # fmt: skip
+    names = list(dict.fromkeys([*effect_columns(formula), *also]))
     coded = code_columns(data, names, levels)
     safe, columns = {}, {}
     for name in names:
@@ -205,8 +214,12 @@ def _blocks(term: GroupTerm, data: pd.DataFrame, plain: _Plain) -> list[Block]:
     ]
 
 
-def build_design(formula: Formula, data: pd.DataFrame) -> Design:
+def build_design(formula: Formula, data: pd.DataFrame, smooths: Sequence[str] = ()) -> Design:
     """Evaluate a checked formula on complete rows.
+
+    Parameters
+    ----------
+    data : complete rows. smooths : curves beside the formula (`mien.models.smooths`).
 
     Raises
     ------
@@ -214,7 +227,8 @@ def build_design(formula: Formula, data: pd.DataFrame) -> Design:
         For a category or group with one level, effects named twice, columns that repeat each other, or a
         transform that fails.
     """
-    plain = _plain(data, formula)
+    curves = [parse_smooth(text) for text in smooths]
+    plain = _plain(data, formula, also=[name for curve in curves for name in (curve.column, *curve.by)])
     coefficients, columns = _matrix(formula.common, plain)
     taken = [name for name in coefficients if name in RESERVED_NAMES]
     if taken:
@@ -227,13 +241,21 @@ def build_design(formula: Formula, data: pd.DataFrame) -> Design:
         for single in expanded(term)
         for block in _blocks(single, data, plain)
     ]
+    bases = _EMPTY
+    if curves:
+        lines, curved, bases = _smooth_parts(curves, data, plain)
+        new = [place for place, name in enumerate(lines.names) if not _has(coefficients, name)]
+        coefficients = [*coefficients, *(lines.names[place] for place in new)]
+        columns = np.column_stack([columns, lines.columns[:, new]])
+        blocks += curved
     names = [f"{term}|{block.factor}" for block in blocks for term in block.terms]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise SpecError(f"formula: expected each group effect once, found {twice[0]!r} twice.")
-    if len(names) > MAX_TERMS:
+    sds = {sd_name(term, block.factor) for block in blocks for term in block.terms}
+    if len(sds) > MAX_TERMS:
         raise SpecError(
-            f"formula: expected at most {MAX_TERMS} group standard deviations, found {len(names)}: simplify it."
+            f"formula: expected at most {MAX_TERMS} group standard deviations, found {len(sds)}: simplify it."
         )
     if len(coefficients) != len(set(coefficients)) or rank_of(columns) < len(coefficients):
         raise SpecError(
@@ -241,7 +263,53 @@ def build_design(formula: Formula, data: pd.DataFrame) -> Design:
             f"on {len(data)} rows: leave a term out."
         )
     coding = {name: coded.levels for name, coded in plain.coded.items()}
-    return Design(tuple(coefficients), columns, tuple(blocks), coding)
+    return Design(tuple(coefficients), columns, tuple(blocks), coding, bases)
+
+
+class _Lines(NamedTuple):
+    """Straight parts of smooths: names and columns (row, line)."""
+
+    names: list[str]
+    columns: np.ndarray
+
+
+def _has(coefficients: Sequence[str], name: str) -> bool:
+    """Whether there is a product of these columns, in whatever order."""
+    return any(sorted(known.split(":")) == sorted(name.split(":")) for known in coefficients)
+
+
+def _smooth_parts(
+    curves: Sequence[Smooth], data: pd.DataFrame, plain: _Plain
+) -> tuple[_Lines, list[Block], dict[str, SmoothBasis]]:
+    """Straight parts for the coefficients, a block for each function of each curve, and the functions by column."""
+    names, lines, blocks = [], [], []
+    bases: dict[str, SmoothBasis] = {}
+    for curve in curves:
+        if curve.column in plain.coded:
+            raise SpecError(f"smooths: expected numbers in {curve.column!r}, found categories.")
+        x = plain.columns[curve.column]
+        basis = bases.setdefault(curve.column, make_basis(x, curve.column))
+        values = basis(x)
+        codes, levels = np.zeros(len(data), dtype=np.int64), ("all",)
+        if curve.group:
+            codes, levels = level_codes(data, curve.group.split(":"))
+        for times in product(*(plain.meanings[name] for name in curve.by)):
+            factor = np.ones(len(data))
+            for identifier in times:
+                factor = factor * plain.columns[identifier]
+            by = "".join(f":{plain.name(identifier)}" for identifier in times)
+            if not curve.group:
+                names.append(f"{curve.column}{by}")
+                lines.append(x * factor)
+            first = 0 if curve.group else 1
+            blocks += [
+                Block(
+                    curve.group or POPULATION, (f"s({curve.column}){by}[{k}]",), (values[:, k] * factor)[:, None],
+                    codes, levels,
+                )
+                for k in range(first, min(curve.size + 1, values.shape[1]))
+            ]  # fmt: skip
+    return _Lines(names, np.column_stack(lines) if lines else np.zeros((len(data), 0))), blocks, bases
 
 
 def new_columns(

@@ -18,6 +18,7 @@ import xarray as xr
 
 from mien.models.design import RESERVED_NAMES
 from mien.models.diagnostics import measure, outcomes_of
+from mien.models.smooths import is_smooth_term, sd_name
 from mien.study.blend_shapes import region
 from mien.study.errors import FitError
 from mien.study.linear_combination import parse_linear_combination
@@ -189,10 +190,16 @@ def _group_variance(rows: _Rows, posterior: xr.Dataset) -> np.ndarray | float:
         terms = [name for name in columns if name.rpartition("|")[2] == factor]
         matrix = np.stack([columns[name] for name in terms], axis=1)
         moments = matrix.T @ (matrix * rows.share[:, None])
-        sds = np.stack([posterior[f"{name}_sigma"].to_numpy() for name in terms], axis=-1)
+        sds = np.stack(
+            [posterior[f"{sd_name(*name.rsplit('|', 1))}_sigma"].to_numpy() for name in terms], axis=-1
+        )
         corr = np.broadcast_to(np.eye(len(terms)), (*sds.shape, len(terms)))
         if f"{factor}_corr" in posterior:
-            corr = posterior[f"{factor}_corr"].to_numpy()
+            straight = [
+                place for place, name in enumerate(terms) if not is_smooth_term(name.rpartition("|")[0])
+            ]
+            corr = corr.copy()
+            corr[..., *np.ix_(straight, straight)] = posterior[f"{factor}_corr"].to_numpy()
         total = total + np.einsum("cdi,cdj,ij,cdij->cd", sds, sds, moments, corr)
     return total
 

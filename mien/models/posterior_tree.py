@@ -19,6 +19,7 @@ from xarray.indexes import PandasIndex
 
 from mien.models.engines.problem import Draws, Outcome, Problem
 from mien.models.outcomes import OutcomeRows
+from mien.models.smooths import is_smooth_term, sd_name
 from mien.priors import DataScale
 
 __all__ = ["MAX_STORED_ROWS", "group_effect_names", "posterior_tree"]
@@ -107,12 +108,14 @@ def _posterior(
     for name in first.coefficients:
         store(name, [draws.coefficients[name] for draws in sampled])
     keys = [f"{term}|{block.factor}" for block in blocks for term in block.terms]
-    for key in keys:
+    for key in dict.fromkeys(sd_name(term, block.factor) for block in blocks for term in block.terms):
         store(f"{key}_sigma", [draws.sds[key] for draws in sampled])
     for factor in first.correlations:
         dims = (f"{factor}_term", f"{factor}_term_bis")
         store(f"{factor}_corr", [draws.correlations[factor] for draws in sampled], *dims)
-        terms = [term for block in blocks if block.factor == factor for term in block.terms]
+        terms = [
+            term for block in blocks if block.factor == factor for term in block.terms if not is_smooth_term(term)
+        ]  # fmt: skip
         labels |= dict.fromkeys(dims, terms)
     store("sigma", [draws.sigma for draws in sampled], *([residual.dim] if residual.dim else []))
     if first.rho is not None:

@@ -20,6 +20,7 @@ import xarray as xr
 from mien.models.design import Block, Design
 from mien.models.engines.problem import Outcome, Residual
 from mien.models.posterior_tree import RESIDUAL_NAMES
+from mien.models.smooths import is_smooth_term, sd_name
 from mien.priors import ResolvedPrior, prior_from_dict
 from mien.study.errors import FitError
 
@@ -153,8 +154,10 @@ def _blocks(fit: xr.DataTree) -> list[tuple[str, tuple[str, ...]]]:
 
 def _correlated(posterior: xr.Dataset, factor: str, terms: Sequence[str]) -> list[tuple[str, ...]]:
     name = f"{factor}_corr"
+    curved = [(term,) for term in terms if is_smooth_term(term)]
+    terms = [term for term in terms if not is_smooth_term(term)]
     if name not in posterior:
-        return [(term,) for term in terms]
+        return [*((term,) for term in terms), *curved]
     ever = np.abs(posterior[name].to_numpy()).reshape(-1, len(terms), len(terms)).max(axis=0) > 0
     groups: list[list[int]] = []
     for place in range(len(terms)):
@@ -162,7 +165,7 @@ def _correlated(posterior: xr.Dataset, factor: str, terms: Sequence[str]) -> lis
             groups[-1].append(place)
         else:
             groups.append([place])
-    return [tuple(terms[place] for place in group) for group in groups]
+    return [*(tuple(terms[place] for place in group) for group in groups), *curved]
 
 
 def coefficients_of(fit: xr.DataTree, shape: str | None, names: Sequence[str]) -> np.ndarray:
@@ -194,7 +197,7 @@ def natural_of(fit: xr.DataTree, shape: str | None, outcome: Outcome) -> "Natura
     used: dict[str, int] = {}
     for block in outcome.design.blocks:
         for term in block.terms:
-            sds.append(posterior[f"{term}|{block.factor}_sigma"].to_numpy().reshape(count))
+            sds.append(posterior[f"{sd_name(term, block.factor)}_sigma"].to_numpy().reshape(count))
         first, k = used.get(block.factor, 0), len(block.terms)
         used[block.factor] = first + k
         if k > 1:

@@ -14,6 +14,8 @@ import pandas as pd
 
 from mien.models.engines.problem import Residual
 from mien.models.levels import level_codes
+from mien.models.likelihoods import parameter_columns
+from mien.models.smooths import smooth_columns
 from mien.models.spec import ModelSpec, has_sigma_prior
 from mien.study.errors import FitError, SpecError
 from mien.study.formula import Formula
@@ -38,11 +40,12 @@ def squares_column(response: str) -> str:
 
 def residual_columns(spec: ModelSpec, formula: Formula) -> list[str]:
     """Columns that the model uses besides those of its formula (default series are looked for later)."""
-    names = [spec.weights, spec.standard_errors, spec.counts, *spec.sigma_by]
+    names = [spec.weights, spec.standard_errors, spec.counts, *spec.sigma_by, *parameter_columns(spec)]
     if spec.counts:
         names.append(squares_column(formula.response))
     if spec.residual == "ar1":
         names += [*spec.series, POSITION]
+    names += smooth_columns(spec.smooths)
     return [name for name in dict.fromkeys(names) if name and name not in formula.columns]
 
 

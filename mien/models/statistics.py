@@ -164,6 +164,11 @@ def sufficient_statistics(
     from mien.models.fitting import _spec_of, data_sha256
 
     spec = _spec_of(model, named)
+    if spec.smooths:
+        raise SpecError(
+            "sufficient_statistics: expected a model without smooths, whose functions need all rows at once, found "
+            f"{spec.smooths[0]}: fit the table itself."
+        )
     if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
         raise FitError(f"workers: expected a whole number from 1, found {workers!r}.")
     table = parts_of(source)

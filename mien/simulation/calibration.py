@@ -31,6 +31,7 @@ from mien.models.engines.collapsed.parameters import Parameters
 from mien.models.engines.collapsed.places import Places
 from mien.models.engines.problem import Outcome, Problem
 from mien.models.fitting import make_problem
+from mien.models.smooths import sd_name
 from mien.models.spec import ModelSpec
 from mien.simulation.model_draws import Hyperparameters, ModelDraw, draw_hyperparameters, draw_model
 from mien.simulation.uniformity import Band, counts_below, simultaneous_band
@@ -275,7 +276,7 @@ class _Posterior:
         """(1, dim), the place of these hyperparameters; those that the model has not are left out."""
         parameters = self.parameters
         sds = [
-            hyperparameters.sds[f"{term}|{block.factor}"]
+            hyperparameters.sds[sd_name(term, block.factor)]
             for block in self.outcome.design.blocks
             for term in block.terms
         ]

@@ -18,6 +18,7 @@ import numpy as np
 
 from mien.models.design import Block
 from mien.models.engines.problem import Outcome
+from mien.models.smooths import sd_name
 from mien.priors import LKJ, Exponential, Fixed, HalfNormal, HalfStudentT, Normal, Prior, ResolvedPrior
 from mien.study.errors import FitError
 
@@ -71,14 +72,11 @@ def draw_model(outcome: Outcome, rng: np.random.Generator) -> ModelDraw:
 def draw_hyperparameters(outcome: Outcome, rng: np.random.Generator) -> Hyperparameters:
     """Draw standard deviations, correlations, sigma and rho."""
     priors, blocks = outcome.priors, outcome.design.blocks
-    sds = {
-        f"{term}|{block.factor}": _positive(priors[f"sd:{term}|{block.factor}"].prior, rng)
-        for block in blocks
-        for term in block.terms
-    }
+    names = dict.fromkeys(sd_name(term, block.factor) for block in blocks for term in block.terms)
+    sds = {name: _positive(priors[f"sd:{name}"].prior, rng) for name in names}
     correlations = tuple(_correlation(block, priors, rng) for block in blocks)
-    names = [f"sigma:{label}" if label else "sigma" for label in outcome.residual.strata]
-    sigma = np.array([_positive(priors.get(name, priors.get("sigma")).prior, rng) for name in names])  # type: ignore[union-attr]
+    strata = [f"sigma:{label}" if label else "sigma" for label in outcome.residual.strata]
+    sigma = np.array([_positive(priors.get(name, priors.get("sigma")).prior, rng) for name in strata])  # type: ignore[union-attr]
     rho = 0.0
     if outcome.residual.series is not None:
         prior = priors["rho"].prior
@@ -136,7 +134,7 @@ def _correlation(block: Block, priors: Mapping[str, ResolvedPrior], rng: np.rand
 def _effects(
     block: Block, hyperparameters: Hyperparameters, matrix: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray:
-    sds = np.array([hyperparameters.sds[f"{term}|{block.factor}"] for term in block.terms])
+    sds = np.array([hyperparameters.sds[sd_name(term, block.factor)] for term in block.terms])
     normals = rng.normal(size=(len(block.levels), len(block.terms)))
     return normals @ np.linalg.cholesky(matrix).T * sds
 

@@ -28,6 +28,7 @@ from mien.models.engines.collapsed.places import Places, make_places
 from mien.models.engines.collapsed.rotated_density import RotatedDensity, make_rotated_density
 from mien.models.engines.collapsed.shared_design import find_shared_design
 from mien.models.engines.problem import Draws, Outcome, Problem, Progress, Settings
+from mien.models.smooths import is_smooth_term, sd_name
 from mien.priors import Fixed, Flat
 from mien.study.errors import FitError
 
@@ -337,7 +338,7 @@ def _named(
     """The draws under the posterior's names."""
     design = prepared.outcome.design
     shape = (settings.chains, settings.draws)
-    terms = [f"{term}|{block.factor}" for block in design.blocks for term in block.terms]
+    terms = [sd_name(term, block.factor) for block in design.blocks for term in block.terms]
     sigma = natural.sigma.reshape(*shape, -1)
     return Draws(
         {name: coefficients[:, place].reshape(shape) for place, name in enumerate(design.coefficients)},
@@ -353,7 +354,10 @@ def _correlations(prepared: _Prepared, natural: Natural, shape: tuple[int, int])
     blocks = prepared.outcome.design.blocks
     found: dict[str, np.ndarray] = {}
     for factor in dict.fromkeys(block.factor for block in blocks):
-        mine = [place for place, block in enumerate(blocks) if block.factor == factor]
+        mine = [
+            place for place, block in enumerate(blocks)
+            if block.factor == factor and not is_smooth_term(block.terms[0])
+        ]  # fmt: skip
         if all(len(blocks[place].terms) == 1 for place in mine):
             continue
         terms = [term for place in mine for term in blocks[place].terms]

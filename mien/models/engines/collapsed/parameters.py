@@ -25,6 +25,7 @@ from typing import NamedTuple
 import numpy as np
 
 from mien.models.design import Block
+from mien.models.smooths import sd_name
 from mien.priors import LKJ, Exponential, Fixed, HalfNormal, HalfStudentT, Normal, Prior, ResolvedPrior
 from mien.study.errors import FitError
 
@@ -111,9 +112,10 @@ class Parameters:
     flips: np.ndarray
     blocks: tuple[tuple[int, int, int], ...]
     at_rest: Natural  # one point: the Fixed values, anything elsewhere
-    sd_free: np.ndarray  # (free sd,) term numbers; likewise below
+    sd_free: np.ndarray  # (free sd,) term numbers, the first of those that share it; likewise below
     partial_free: np.ndarray
     sigma_free: np.ndarray
+    sharing: tuple[np.ndarray, np.ndarray] | None  # (term,) with a free sd and its number, where terms share
     ar1: bool
     rho_free: bool
     scale: np.ndarray  # (free sd,) c
@@ -205,7 +207,11 @@ class Parameters:
         """
         one, two, three = self.cuts
         result = np.empty_like(at.by_theta)
-        result[:, :one] = d_sd if one == d_sd.shape[1] else d_sd[:, self.sd_free]
+        if self.sharing is not None:
+            terms, number = self.sharing
+            result[:, :one] = d_sd[:, terms] @ (number[:, None] == np.arange(one))
+        else:
+            result[:, :one] = d_sd if one == d_sd.shape[1] else d_sd[:, self.sd_free]
         result[:, one:two] = d_partial if two - one == d_partial.shape[1] else d_partial[:, self.partial_free]
         result[:, two:three] = d_sigma if three - two == d_sigma.shape[1] else d_sigma[:, self.sigma_free]
         if self.rho_free:
@@ -241,11 +247,17 @@ class Parameters:
         sd = np.where(self.unsigned, np.abs(sd), sd) if self._any_unsigned else sd
         rest = self.at_rest
         return Natural(
-            _among(rest.sd, self.sd_free, sd),
+            _among(rest.sd, self.sd_free, sd) if self.sharing is None else self._spread(sd),
             _among(rest.partial, self.partial_free, partial),
             _among(rest.sigma, self.sigma_free, sigma),
             np.tanh(rho_angle[:, 0]) if self.rho_free else np.full(len(theta), rest.rho[0]),
         )
+
+    def _spread(self, sd: np.ndarray) -> np.ndarray:
+        """Free sds (point, free sd) to all terms that have them."""
+        assert self.sharing is not None
+        terms, number = self.sharing
+        return _among(self.at_rest.sd, terms, sd[:, number])
 
     def _log_prior(self, theta: np.ndarray, sd: np.ndarray, sigma: np.ndarray) -> np.ndarray:
         _, two, three = self.cuts
@@ -297,18 +309,20 @@ def make_parameters(
 
     Parameters
     ----------
-    blocks : of the design; one sd a term, numbered in this order.
+    blocks : of the design, whose terms are numbered in this order; terms of one smooth share an sd.
     priors : of the outcome: "sd:term|factor", "corr:factor", "sigma" or "sigma:stratum", "rho".
     strata : labels of the residual sds, ("",) for one.
     ar1 : whether residuals are autocorrelated.
     scale : (term,) c > 0: residual sd / √(information of an average level).
     """
-    terms = [f"{term}|{block.factor}" for block in blocks for term in block.terms]
+    terms = [sd_name(term, block.factor) for block in blocks for term in block.terms]
     sds = [priors[f"sd:{term}"].prior for term in terms]
     sigmas = [_sigma_prior(priors, stratum) for stratum in strata]
     correlations = [_correlations(block, priors) for block in blocks]
     rho = priors["rho"].prior if ar1 else Fixed(0.0)
-    free = [_free(sds), np.flatnonzero([c.free for block in correlations for c in block]), _free(sigmas)]
+    first = np.array([terms.index(name) for name in terms], dtype=np.int64)  # of those that share an sd
+    sd_free = np.intersect1d(_free(sds), first)
+    free = [sd_free, np.flatnonzero([c.free for block in correlations for c in block]), _free(sigmas)]
     rho_mean, rho_sd = (rho.mean, rho.sd) if isinstance(rho, Normal) else (0.0, 1.0)
     partials = [c for block in correlations for c in block]
     scale = np.asarray(scale, dtype=np.float64)[free[0]]
@@ -329,7 +343,8 @@ def make_parameters(
             np.array([_value(prior) for prior in sigmas]).reshape(1, len(sigmas)),
             np.array([rho.value if isinstance(rho, Fixed) else 0.0]),
         ),
-        sd_free=free[0], partial_free=free[1], sigma_free=free[2], ar1=ar1, rho_free=isinstance(rho, Normal),
+        sd_free=sd_free, partial_free=free[1], sigma_free=free[2], sharing=_sharing(sds, first), ar1=ar1,
+        rho_free=isinstance(rho, Normal),
         scale=scale, unsigned=unsigned[free[0]],
         sd_prior=_positives([sds[place] for place in free[0]]),
         power=np.array([partials[place].power for place in free[1]]),
@@ -341,6 +356,14 @@ def make_parameters(
             np.full(int(isinstance(rho, Normal)), rho_mean),
         ]),
     )  # fmt: skip
+
+
+def _sharing(sds: Sequence[Prior], first: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+    """Terms with a free sd and the number of each among the free sds; None where every term has its own."""
+    if (first == np.arange(len(first))).all():
+        return None
+    terms = _free(sds)
+    return terms, np.searchsorted(np.unique(first[terms]), first[terms])
 
 
 def _value(prior: Prior) -> float:
