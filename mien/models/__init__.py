@@ -3,11 +3,15 @@
 Import rule: this folder imports `mien.priors` and `mien.study` only; PyMC, nutpie and Bambi only under engines/.
 
     spec, families/             what to fit
-    outcomes, coding, design    from data to rows and matrices
+    outcomes, derived_columns,
+    coding, design              from data to rows and matrices
     engines/                    from matrices to draws
     fitting, posterior_tree     `fit`, all of it together, and its result's names
     diagnostics                 the gate
-    effect_tables, group_draws  what to read from a fit
+    design_checks, error_shares,
+    equal_stretches             what a design allows one to say
+    effect_tables, group_draws,
+    raw_units, lost_tracking    what to read from a fit
     storage                     on disk and back
     refit                       from a stored fit back to its outcome
     predictive_density          units left out
@@ -24,12 +28,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from mien.models.design_checks import design_check
     from mien.models.effect_tables import effects
     from mien.models.engines.bambi_model import to_bambi
+    from mien.models.equal_stretches import first_seconds
+    from mien.models.families.task import task
+    from mien.models.families.traits import traits
     from mien.models.families.valence import valence
     from mien.models.fitting import fit
     from mien.models.group_draws import group_effects
+    from mien.models.lost_tracking import lost_trials
     from mien.models.predictive_density import log_likelihood
+    from mien.models.raw_units import trait_slopes
     from mien.models.replicates import posterior_predictive
     from mien.models.scoring import score
     from mien.models.spec import FAMILIES, ModelSpec
@@ -37,25 +47,32 @@ if TYPE_CHECKING:
     from mien.models.storage import fingerprint, load, save
 
 __all__ = [
-    "FAMILIES", "ModelSpec", "effects", "fingerprint", "fit", "group_effects", "load", "load_statistics",
-    "log_likelihood", "posterior_predictive", "save", "score", "sufficient_statistics", "to_bambi", "valence",
+    "FAMILIES", "ModelSpec", "design_check", "effects", "fingerprint", "first_seconds", "fit", "group_effects", "load",
+    "load_statistics", "log_likelihood", "lost_trials", "posterior_predictive", "save", "score",
+    "sufficient_statistics", "task", "to_bambi", "trait_slopes", "traits", "valence",
 ]  # fmt: skip
 
 _HOMES = {
     "FAMILIES": "spec",
     "ModelSpec": "spec",
+    "design_check": "design_checks",
     "effects": "effect_tables",
     "fingerprint": "storage",
+    "first_seconds": "equal_stretches",
     "fit": "fitting",
     "group_effects": "group_draws",
     "load": "storage",
     "load_statistics": "statistics",
     "log_likelihood": "predictive_density",
+    "lost_trials": "lost_tracking",
     "posterior_predictive": "replicates",
     "save": "storage",
     "score": "scoring",
     "sufficient_statistics": "statistics",
+    "task": "families.task",
     "to_bambi": "engines.bambi_model",
+    "trait_slopes": "raw_units",
+    "traits": "families.traits",
     "valence": "families.valence",
 }
 

@@ -21,6 +21,7 @@ import numpy as np
 import pandas as pd
 
 from mien.models.engines.problem import Draws, Outcome
+from mien.models.equal_stretches import ends_of_bins
 from mien.models.error_shares import error_shares, limit_notes
 from mien.models.levels import codes_of
 from mien.study.errors import SpecError
@@ -131,22 +132,26 @@ def _shown(data: pd.DataFrame) -> _Shown:
     known = np.all([values >= 0 for values in codes.values()], axis=0) if codes else np.ones(size, dtype=bool)
     at = first[known]
     frames = tracked = end = None
-    if {"n_frames", "valid"} <= set(data.columns):
+    if _numeric(data, "n_frames", "valid"):
         number = data["n_frames"].to_numpy(dtype=np.float64)
         frames = np.bincount(trial, weights=number, minlength=size)[known]
         tracked = np.bincount(
             trial, weights=np.nan_to_num(number * data["valid"].to_numpy(dtype=np.float64)), minlength=size
         )[known]
-    if {"time", "bin", "trial"} <= set(data.columns):
-        end = _ends(data["time"].to_numpy(dtype=np.float64), trial, size)[known]
+    if "trial" in keys and _numeric(data, "time", "bin"):
+        end = _ends(data, trial, first)[known]
     sequence_keys = [name for name in ("participant", "session", "task") if name in codes]
     part = cast(pd.DataFrame, data[sequence_keys].iloc[at])
     return _Shown(
         {name: values[known] for name, values in codes.items()}, names,
-        data["trial"].to_numpy(dtype=np.float64)[at] if "trial" in keys else None,
+        data["trial"].to_numpy(dtype=np.float64)[at] if _numeric(data, "trial") else None,
         row_codes(part, sequence_keys) if sequence_keys else np.zeros(len(at), dtype=np.int64),
         (np.bincount(trial, weights=_kept(data), minlength=size) > 0)[known], frames, tracked, end,
     )  # fmt: skip
+
+
+def _numeric(data: pd.DataFrame, *names: str) -> bool:
+    return all(name in data.columns and pd.api.types.is_numeric_dtype(data[name]) for name in names)
 
 
 def _kept(data: pd.DataFrame) -> np.ndarray:
@@ -156,12 +161,18 @@ def _kept(data: pd.DataFrame) -> np.ndarray:
     return (reason.isna() | (reason == "")).to_numpy(dtype=bool)
 
 
-def _ends(time: np.ndarray, trial: np.ndarray, size: int) -> np.ndarray:
-    """(trial,) s from onset to the end of the last bin, from the bins' centres; bins begin at 0."""
-    latest, earliest = np.full(size, -np.inf), np.full(size, np.inf)
-    np.fmax.at(latest, trial, time)
-    np.fmin.at(earliest, trial, time)
-    return latest + np.where(np.isfinite(earliest), np.abs(earliest), 0.0)
+def _ends(data: pd.DataFrame, trial: np.ndarray, first: np.ndarray) -> np.ndarray:
+    """(trial,) s from onset to the end of its last bin; the bins of one shape stand for all."""
+    rows = np.arange(len(trial))
+    if "blend_shape" in data.columns:
+        shape = codes_of(cast(pd.Series, data["blend_shape"]))[0]
+        rows = np.flatnonzero(shape == shape[first][trial])
+    end = ends_of_bins(
+        trial[rows], data["bin"].to_numpy(dtype=np.int64)[rows], data["time"].to_numpy(dtype=np.float64)[rows]
+    )
+    latest = np.full(len(first), -np.inf)
+    np.fmax.at(latest, trial[rows], end)
+    return latest
 
 
 def _in_use(shown: _Shown, name: str) -> int | None:

@@ -18,9 +18,16 @@ from mien.models.diagnostics import outcomes_of
 from mien.models.levels import labels_in_use
 from mien.models.outcomes import TIME_COLUMNS, check_columns, complete_rows, joined
 from mien.models.refit import levels_of_factor
-from mien.models.residuals import POSITION, residual_columns, root_precision, series_columns, squares_column
+from mien.models.residuals import (
+    POSITION,
+    residual_columns,
+    root_precision,
+    series_columns,
+    squares_column,
+    strata_dim,
+)
 from mien.models.spec import ModelSpec, has_sigma_prior
-from mien.study.errors import FitError
+from mien.study.errors import FitError, SpecError
 from mien.study.formula import Formula, parse_formula
 from mien.study.trials import TRIAL_COLUMNS, contrast, mean_over_bins, row_codes
 
@@ -94,6 +101,10 @@ def new_table(fit: xr.DataTree, data: pd.DataFrame, participants: pd.DataFrame |
     if not isinstance(data, pd.DataFrame):
         raise FitError(f"new_trials: expected a pandas.DataFrame, found {type(data).__name__}.")
     spec = ModelSpec.from_json(str(fit.attrs["model_spec"]))
+    if spec.smooths:
+        raise SpecError(
+            f"new rows: expected a fit without smooths, found {spec.smooths[0]}: score a valence fit."
+        )
     formula = parse_formula(spec.formula)
     used = [*formula.columns, *residual_columns(spec, formula)]
     wanted = wanted_columns(
@@ -214,7 +225,7 @@ def _stratum(fit: xr.DataTree, spec: ModelSpec, part: pd.DataFrame) -> np.ndarra
             f"score: expected sigma_by of participants alone, or without them, found {', '.join(spec.sigma_by)}: a new "
             "person's sigmas in several strata have no population here."
         )
-    levels = [str(label) for label in fit["posterior"].dataset[":".join(spec.sigma_by)].to_numpy()]
+    levels = [str(label) for label in fit["posterior"].dataset[strata_dim(spec)].to_numpy()]
     labels = _labels(part, spec.sigma_by)
     unknown = sorted(set(labels) - set(levels))
     if unknown:

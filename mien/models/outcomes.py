@@ -26,7 +26,7 @@ from mien.study.trials import TRIAL_COLUMNS, contrast, mean_over_bins, order_of_
 
 __all__ = [
     "DEAD_SD", "MOVING_SHARE", "TIME_COLUMNS", "OutcomeRows", "check_any_outcome", "check_any_row", "check_columns",
-    "check_trackers", "check_varies", "complete_rows", "dead_reason", "joined", "prepare_outcomes",
+    "check_trackers", "check_varies", "complete_rows", "dead_reason", "joined", "prepare_outcomes", "trial_rows",
 ]  # fmt: skip
 
 DEAD_SD = 1e-4  # coefficient units; STATISTICS 1
@@ -239,6 +239,42 @@ def prepare_outcomes(
     FitError
         When no row or no outcome is left, two trackers are mixed, or a participant has no row.
     """
+    formula, used, data, bins, derived = trial_rows(spec, data, participants)
+    by_shape = "blend_shape" in data.columns and "blend_shape" not in formula.columns
+    frame, counts = _kept(data, [*used, "blend_shape"] if by_shape else used)
+    if len(data) != bins:
+        counts = {"bins": bins, **counts}
+    if not by_shape:
+        values = frame[formula.response].to_numpy(dtype=np.float64)
+        check_varies(formula.response, float(values.std()), float(np.abs(values).max()))
+        zero = np.zeros(len(frame), dtype=np.int64)
+        observation, labels = _observations(frame, zero)
+        return formula, OutcomeRows(
+            frame, zero, (np.arange(len(frame)),), ("",), observation, labels, counts, {}, derived
+        )
+    return formula, _by_shape(formula, frame, counts)._replace(derived=derived)
+
+
+class TrialRows(NamedTuple):
+    """A table with every column of a model, its bins averaged where the model has no time; excluded rows are in it.
+
+    used : columns that a row needs. bins : rows before averaging. derived : see `derived_columns`.
+    """
+
+    formula: Formula
+    used: tuple[str, ...]
+    data: pd.DataFrame
+    bins: int
+    derived: Mapping[str, Mapping[str, Any]]
+
+
+def trial_rows(spec: ModelSpec, data: pd.DataFrame, participants: pd.DataFrame | None) -> TrialRows:
+    """Steps 1 and 2.
+
+    Raises
+    ------
+    SpecError, FitError
+    """
     if not isinstance(data, pd.DataFrame):
         raise FitError(f"data: expected a pandas.DataFrame, found {type(data).__name__}.")
     formula = parse_formula(spec.formula)
@@ -255,19 +291,7 @@ def prepare_outcomes(
     is_trials = set(TRIAL_COLUMNS) <= set(data.columns)
     if is_trials and spec.residual == "iid" and not set(TIME_COLUMNS) & set(used):
         data = mean_over_bins(data)
-    by_shape = "blend_shape" in data.columns and "blend_shape" not in formula.columns
-    frame, counts = _kept(data, [*used, "blend_shape"] if by_shape else used)
-    if len(data) != bins:
-        counts = {"bins": bins, **counts}
-    if not by_shape:
-        values = frame[formula.response].to_numpy(dtype=np.float64)
-        check_varies(formula.response, float(values.std()), float(np.abs(values).max()))
-        zero = np.zeros(len(frame), dtype=np.int64)
-        observation, labels = _observations(frame, zero)
-        return formula, OutcomeRows(
-            frame, zero, (np.arange(len(frame)),), ("",), observation, labels, counts, {}, derived
-        )
-    return formula, _by_shape(formula, frame, counts)._replace(derived=derived)
+    return TrialRows(formula, tuple(used), data, bins, derived)
 
 
 def _by_shape(formula: Formula, frame: pd.DataFrame, counts: dict[str, int]) -> OutcomeRows:

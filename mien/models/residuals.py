@@ -12,13 +12,14 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from mien.models.design import effect_columns
 from mien.models.engines.problem import Residual
 from mien.models.levels import level_codes
 from mien.models.likelihoods import parameter_columns
 from mien.models.smooths import smooth_columns
 from mien.models.spec import ModelSpec, has_sigma_prior
 from mien.study.errors import FitError, SpecError
-from mien.study.formula import Formula
+from mien.study.formula import Formula, parse_formula
 from mien.study.trials import SERIES_KEY, row_codes
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "root_precision",
     "series_columns",
     "squares_column",
+    "strata_dim",
 ]
 
 POSITION = "bin"
@@ -36,6 +38,12 @@ POSITION = "bin"
 def squares_column(response: str) -> str:
     """The column of sums of squared deviations beside counts."""
     return f"{response}_squares"
+
+
+def strata_dim(spec: ModelSpec) -> str:
+    """The name of sigma's dimension: that of its columns, and `medium_stratum` where `medium` is a coefficient."""
+    name = ":".join(spec.sigma_by)
+    return f"{name}_stratum" if name in effect_columns(parse_formula(spec.formula)) else name
 
 
 def residual_columns(spec: ModelSpec, formula: Formula) -> list[str]:
@@ -120,7 +128,7 @@ def _strata(spec: ModelSpec, formula: Formula, frame: pd.DataFrame) -> Residual:
         raise SpecError(
             f"sigma_by: expected at least two strata of {':'.join(spec.sigma_by)}, found {', '.join(levels)}."
         )
-    return Residual(strata=levels, dim=":".join(spec.sigma_by), stratum=codes)
+    return Residual(strata=levels, dim=strata_dim(spec), stratum=codes)
 
 
 def _replicates(spec: ModelSpec, formula: Formula, frame: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:

@@ -15,7 +15,7 @@ from mien.models.design import Block, Design, build_design, effect_columns
 from mien.models.engines.collapsed.moments import Columns, Moments, columns_of, combine, moments_of_all
 from mien.models.engines.problem import Outcome, Residual
 from mien.models.levels import codes_of, level_codes
-from mien.models.residuals import POSITION, read_residual, root_precision
+from mien.models.residuals import POSITION, read_residual, root_precision, strata_dim
 from mien.models.row_survey import Plan, outcome_of, rows_of
 from mien.models.spec import ModelSpec
 from mien.study.errors import FitError
@@ -201,7 +201,9 @@ def _residual(
     residual = read_residual(alone, formula, frame, outcome)
     if spec.sigma_by:
         key = ":".join(spec.sigma_by)
-        residual = residual._replace(strata=plan.levels[key], dim=key, stratum=_codes(frame, key, plan))
+        residual = residual._replace(
+            strata=plan.levels[key], dim=strata_dim(spec), stratum=_codes(frame, key, plan)
+        )
     if spec.residual == "ar1":
         position = frame[POSITION].to_numpy(dtype=np.float64)
         if (position != np.floor(position)).any():

@@ -23,6 +23,7 @@ import pandas as pd
 from mien.models.design import Block, Design
 from mien.models.engines.collapsed.moments import Moments, columns_of
 from mien.models.engines.problem import Outcome, Problem, Residual
+from mien.models.residuals import strata_dim
 from mien.models.row_sums import Sums, added, design_of, sums_of
 from mien.models.row_survey import Plan, merged, plan_of, rules_of, survey
 from mien.models.spec import ModelSpec, has_sigma_prior
@@ -218,7 +219,7 @@ def _statistics(spec: ModelSpec, plan: Plan, total: Sums, sha256: str, recipe: s
 def _residual(spec: ModelSpec, levels: Mapping[str, tuple[str, ...]]) -> Residual:
     """The residual structure of no rows."""
     key, whole = ":".join(spec.sigma_by), np.zeros(0, dtype=np.int64)
-    residual = Residual(levels[key], key, whole) if key else Residual()
+    residual = Residual(levels[key], strata_dim(spec), whole) if key else Residual()
     if spec.residual == "ar1":
         residual = residual._replace(series=whole, position=whole)
     if spec.standard_errors and has_sigma_prior(spec.priors):

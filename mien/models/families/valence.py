@@ -7,10 +7,10 @@ The coefficient of valence is positive minus negative in coefficient units (0-1)
 go together; stimuli differ, so that the answer is one for stimuli like these and not for these alone.
 """
 
-from collections.abc import Mapping
+from typing import Unpack
 
+from mien.models.families.options import FamilyOptions, Options, compose, family_spec
 from mien.models.spec import ModelSpec
-from mien.priors import Prior
 
 __all__ = ["valence"]
 
@@ -20,22 +20,17 @@ ANSWERS = (
 )
 
 
-def valence(
-    *,
-    priors: Mapping[str, Prior] | None = None,
-    contrasts: Mapping[str, Mapping[str, float]] | None = None,
-) -> ModelSpec:
+def valence(**options: Unpack[FamilyOptions]) -> ModelSpec:
     """The effect of the stimulus' valence on each shape.
 
     Parameters
     ----------
-    priors : overrides by parameter or role, in coefficient units.
-    contrasts : combinations of shapes as further outcomes, ``{"smile - frown": {"mouthSmile": 1, "mouthFrown": -1}}``.
+    **options : group, traits, covariates, norms, conditions, ratings, session, repeated, baseline, priors, contrasts,
+        pool_trackers: see `FamilyOptions`.
+
+    Raises
+    ------
+    SpecError
     """
-    return ModelSpec(
-        "activation ~ valence + (valence | participant) + (1 | stimulus)",
-        priors=dict(priors or {}),
-        contrasts=dict(contrasts or {}),
-        name="valence",
-        answers=ANSWERS,
-    )
+    chosen = Options.of(options)
+    return family_spec("valence", compose(chosen), chosen, answers=ANSWERS)
