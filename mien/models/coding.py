@@ -23,7 +23,7 @@ from mien.study.formula import TRANSFORMS
 from mien.study.tables import nearest
 from mien.study.trials import MEDIA, VALENCES
 
-__all__ = ["Coded", "code_columns", "is_category", "levels_of", "with_coded_columns"]
+__all__ = ["Coded", "code_columns", "is_category", "level_columns", "levels_of", "with_coded_columns"]
 
 KNOWN_ORDER: Mapping[str, tuple[str, ...]] = {"valence": VALENCES, "medium": MEDIA}
 
@@ -54,8 +54,14 @@ def levels_of(column: pd.Series, name: str) -> list[str]:
     return sorted(present)
 
 
-def _contrast_columns(name: str, levels: Sequence[str]) -> dict[str, np.ndarray]:
-    """One value a level for each new column."""
+def level_columns(name: str, levels: Sequence[str]) -> dict[str, np.ndarray]:
+    """The columns that stand for a category: name → one value for each of its levels.
+
+    Raises
+    ------
+    SpecError
+        For fewer than two levels.
+    """
     if len(levels) < 2:
         raise SpecError(
             f"formula: expected at least two levels of {name!r} in the rows modelled, found "
@@ -103,7 +109,7 @@ def code_columns(
                 f"{nearest(strange[0], mine)}: leave those rows out."
             )
         place = np.array([number.get(label, -1) for label in labels], dtype=np.int64)[codes]
-        columns = _contrast_columns(name, mine)
+        columns = level_columns(name, mine)
         coded[name] = Coded({new: values[place] for new, values in columns.items()}, tuple(mine))
     return coded
 

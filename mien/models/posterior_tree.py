@@ -19,7 +19,7 @@ from xarray.indexes import PandasIndex
 
 from mien.models.engines.problem import Draws, Outcome, Problem
 from mien.models.outcomes import OutcomeRows
-from mien.models.smooths import is_smooth_term, sd_name
+from mien.models.smooths import POPULATION, is_smooth_term, sd_name
 from mien.priors import DataScale
 
 __all__ = ["MAX_STORED_ROWS", "group_effect_names", "posterior_tree"]
@@ -200,9 +200,9 @@ RESIDUAL_NAMES = {
 
 
 def group_effect_names(tree: xr.DataTree) -> list[str]:
-    """The group effects among the posterior's variables."""
+    """The group effects among the posterior's variables, without the functions of curves common to all."""
     return [
         str(name)
         for name in tree["posterior"].data_vars
-        if "|" in str(name) and not str(name).endswith("_sigma")
+        if "|" in str(name) and not str(name).endswith(("_sigma", f"|{POPULATION}"))
     ]

@@ -55,12 +55,9 @@ def used_rows(fit: xr.DataTree, shape: str | None) -> np.ndarray:
 
 
 def terms_of(fit: xr.DataTree) -> list[str]:
-    """Group terms, "valence|participant", in the formula's order."""
-    return [
-        str(name).removesuffix("_sigma")
-        for name in fit["posterior"].dataset.data_vars
-        if "|" in str(name) and str(name).endswith("_sigma")
-    ]
+    """Group terms, "valence|participant", in the formula's order; a smooth's are its functions."""
+    names = fit["constant_data"].dataset.data_vars
+    return [str(name).removesuffix(" column") for name in names if str(name).endswith(" column")]
 
 
 def outcome_of(fit: xr.DataTree, shape: str | None = None) -> Outcome:

@@ -28,7 +28,7 @@ from mien.models.engines.collapsed.places import Places, make_places
 from mien.models.engines.collapsed.rotated_density import RotatedDensity, make_rotated_density
 from mien.models.engines.collapsed.shared_design import find_shared_design
 from mien.models.engines.problem import Draws, Outcome, Problem, Progress, Settings
-from mien.models.smooths import is_smooth_term, sd_name
+from mien.models.smooths import POPULATION, is_smooth_term, sd_name
 from mien.priors import Fixed, Flat
 from mien.study.errors import FitError
 
@@ -227,19 +227,25 @@ def _sample(prepared: _Prepared, settings: Settings) -> Draws:
         picked = _resampled(found, settings, rng)
         natural = density.parameters.natural(found.theta)
         stats = _weighted_stats(found, picked, settings)
+    factors = {block.factor for block in prepared.outcome.design.blocks}
+    wanted = (
+        factors if settings.group_effects else factors & {POPULATION}
+    )  # a curve common to all is always told
     if drawing and isinstance(found, Weighted):
         raw, own = drawing.of(found, picked), drawing.density
         coefficients = own.coefficients_of(raw)
-        effects = _effects(prepared, raw, own.columns_of) if settings.group_effects else {}
+        effects = _effects(prepared, raw, own.columns_of, wanted) if wanted else {}
     else:
         points, where, copies = np.unique(picked, return_inverse=True, return_counts=True)
         drawn = density.draw(
             _rows(natural, points), copies, rng, destination=np.argsort(where, kind="stable"),
-            dtype=np.float32 if settings.group_effects else None,
+            dtype=np.float32 if wanted else None,
         )  # fmt: skip
         layout, coefficients, effects = density.layout, drawn.coefficients, {}
-        if settings.group_effects:
-            effects = _effects(prepared, drawn.effects, lambda factor, place: _columns(layout, factor, place))
+        if wanted:
+            effects = _effects(
+                prepared, drawn.effects, lambda factor, place: _columns(layout, factor, place), wanted
+            )
     distinct = len(np.unique(picked))
     return _named(prepared, _rows(natural, picked), coefficients, effects, settings)._replace(
         stats=stats, note="; ".join(_notes(found)), verdict=_verdict(prepared, found, distinct)
@@ -252,16 +258,20 @@ def _columns(layout: Layout, factor: int, place: int) -> slice:
 
 
 def _effects(
-    prepared: _Prepared, draws: np.ndarray, columns: Callable[[int, int], np.ndarray | slice]
+    prepared: _Prepared,
+    draws: np.ndarray,
+    columns: Callable[[int, int], np.ndarray | slice],
+    wanted: set[str],
 ) -> dict[str, np.ndarray]:
-    """Named "term|factor", (draw, level) float32."""
+    """Of the factors wanted, named "term|factor", (draw, level) float32."""
     found: dict[str, np.ndarray] = {}
     used = dict.fromkeys(prepared.moments.factors, 0)
     for block in prepared.outcome.design.blocks:
         factor = prepared.moments.factors.index(block.factor)
         for term in block.terms:
-            mine = draws[:, columns(factor, used[block.factor])]
-            found[f"{term}|{block.factor}"] = mine.astype(np.float32, copy=False)
+            if block.factor in wanted:
+                mine = draws[:, columns(factor, used[block.factor])]
+                found[f"{term}|{block.factor}"] = mine.astype(np.float32, copy=False)
             used[block.factor] += 1
     return found
 
