@@ -15,6 +15,9 @@ gradient needs the inverse at the stored places only (Takahashi's selected inver
 the response's column, the products E[x x'] of all columns are treated alike.
 
 All kernels release the GIL and are given disjoint ranges of points by threads.
+
+numba compiles a function and everything below it once more for each that calls it. Therefore draws and gradients have
+one compiled entry, what only hands on to others is joined to its caller, and what does the work is called once.
 """
 
 import math
@@ -30,7 +33,12 @@ __all__ = ["Numbers", "draw", "factorise", "gradient"]
 ROWS = 16  # eliminated at once within a supernode
 SMALL = 2  # variables of a leaf that is scaled and eliminated in one pass
 DEPTH = 64  # rows that are subtracted from later supernodes at once: as many as stay in the first cache
-options = {"cache": True, "nogil": True, "error_model": "numpy", "fastmath": {"contract", "reassoc", "nsz"}}
+options = {
+    "cache": True, "nogil": True, "error_model": "numpy", "fastmath": {"contract", "reassoc", "nsz"},
+    "no_cfunc_wrapper": True,
+}  # fmt: skip
+inner = {**options, "cache": False, "no_cpython_wrapper": True}  # called by kernels only
+joined = {**inner, "inline": "always"}  # becomes a part of its caller before anything is compiled
 
 
 class Numbers(NamedTuple):
@@ -55,19 +63,19 @@ class Numbers(NamedTuple):
     prior_coefficient: np.ndarray
 
 
-@njit(**options)
+@njit(**inner)
 def _responses(plan):
     """How many columns are not eliminated."""
     return plan.boundary_from[plan.width.size] - plan.boundary_from[plan.width.size - 1]
 
 
-@njit(**options)
+@njit(**inner)
 def _consecutive(entries):
     """Whether a boundary is one unbroken stretch."""
     return entries[entries.size - 1] - entries[0] == entries.size - 1
 
 
-@njit(**options)
+@njit(**inner)
 def _leaves(plan):
     """How many supernodes, from the first, have nothing eliminated before that reaches them; the root is none."""
     leaves = plan.width.size - 1
@@ -79,7 +87,7 @@ def _leaves(plan):
     return leaves
 
 
-@njit(**options)
+@njit(**inner)
 def _pool(numbers, a, pooled):
     """G, put together from its components where there are several; with one, it is still to be multiplied by a."""
     if a.size == 1:
@@ -91,17 +99,18 @@ def _pool(numbers, a, pooled):
     return pooled
 
 
-@njit(**options)
-def _assemble(plan, numbers, g, factor, scale, coefficients, panels, s, leaves):  # noqa: PLR0913, PLR0917
+@njit(**inner)
+def _assemble(plan, numbers, g, factor, scale, coefficients, panels, s, leaves):  # noqa: C901, PLR0913, PLR0917
     """M and c into the panels, but for the boundaries of small leaves; s (variable + response,)."""
-    for i in range(numbers.term.size):
-        t = numbers.term[i]
-        s[i] = scale[t] if t < scale.size else 1.0
-    for i in range(numbers.term.size, s.size):
+    for i in range(s.size):
         s[i] = 1.0
+    for i in range(numbers.term.size):
+        if numbers.term[i] < scale.size:
+            s[i] = scale[numbers.term[i]]
+    columns = np.empty(s.size)
     for node in range(plan.width.size):
-        start, end, width = plan.start[node], plan.start[node + 1], plan.width[node]
-        size, at = end - start, plan.panel[node]
+        start, width, at = plan.start[node], plan.width[node], plan.panel[node]
+        size = plan.start[node + 1] - start
         if node < leaves and size <= SMALL:
             scaled = factor * s[start]
             panels[at] = scaled * g[at] * s[start]
@@ -111,31 +120,21 @@ def _assemble(plan, numbers, g, factor, scale, coefficients, panels, s, leaves):
                 panels[at] = factor * s[start + 1] * g[at] * s[start + 1]
             continue
         far = plan.boundary[plan.boundary_from[node] : plan.boundary_from[node + 1]]
-        mine, last = s[start:end], size + far.size
-        for r in range(size):
+        for j in range(size):
+            columns[j] = s[start + j]
+        for j in range(far.size):
+            columns[size + j] = s[far[j]]
+        for r in range(size):  # below the diagonal too: one loop, and nothing reads it
             scaled = factor * s[start + r]
-            out, given = panels[at : at + last], g[at : at + last]
-            for j in range(size):  # below the diagonal too: one loop, and nothing reads it
-                out[j] = scaled * given[j] * mine[j]
-            _scale_row(far, scaled, given[size:], s, out[size:])
+            out, given = panels[at : at + size + far.size], g[at : at + size + far.size]
+            for j in range(out.size):
+                out[j] = scaled * given[j] * columns[j]
             at += width
     for e in range(numbers.prior_slot.size):
         panels[numbers.prior_slot[e]] += coefficients[numbers.prior_coefficient[e]]
 
 
-@njit(**options)
-def _scale_row(boundary, scaled, given, s, out):
-    """One row's boundary part."""
-    if _consecutive(boundary):
-        theirs = s[boundary[0] : boundary[0] + boundary.size]
-        for j in range(boundary.size):
-            out[j] = scaled * given[j] * theirs[j]
-    else:
-        for j in range(boundary.size):
-            out[j] = scaled * given[j] * s[boundary[j]]
-
-
-@njit(**options)
+@njit(**inner)
 def _factor_leaves(plan, g, factor, s, panels, first, last):
     """Eliminate leaves of one or two variables, each in one pass over its boundary; log determinant."""
     start, width = plan.start[first], plan.width[first]
@@ -180,7 +179,7 @@ def _factor_leaves(plan, g, factor, s, panels, first, last):
     return logdet + math.log(total)
 
 
-@njit(**options)
+@njit(**inner)
 def _factor_rows(panels, at, width, first, count):
     """Eliminate `count` rows of a supernode among themselves; log determinant, NaN if one is not positive."""
     total = 1.0
@@ -203,7 +202,7 @@ def _factor_rows(panels, at, width, first, count):
     return math.log(total)
 
 
-@njit(**options)
+@njit(**inner)
 def _push(plan, panels, batch, row, stride, count, size, outside):
     """Subtract `count` eliminated rows from the later supernodes that they reach."""
     for segment in range(plan.segment_from[batch], plan.segment_from[batch + 1]):
@@ -226,7 +225,7 @@ def _push(plan, panels, batch, row, stride, count, size, outside):
                     )  # fmt: skip
 
 
-@njit(**options)
+@njit(**joined)
 def _factor_wide(panels, at, width, size, columns):
     """Eliminate the variables of one large supernode, eight at a time."""
     logdet = 0.0
@@ -241,7 +240,7 @@ def _factor_wide(panels, at, width, size, columns):
     return logdet
 
 
-@njit(**options)
+@njit(**joined)
 def _factor(plan, g, factor, s, panels, leaves):
     """M = U'U in place (diagonals as 1 / d), U'⁻¹c in the last columns; log |M|, NaN if M is not positive definite."""
     logdet = 0.0
@@ -267,7 +266,7 @@ def _factor(plan, g, factor, s, panels, leaves):
     return logdet
 
 
-@njit(**options)
+@njit(**joined)
 def factorise(plan, numbers, a, scale, coefficients, panels, pooled, s):
     """M = U'U at one point: U into the panels, S into s (variable + response,), log |M| (NaN: not positive definite).
 
@@ -280,7 +279,7 @@ def factorise(plan, numbers, a, scale, coefficients, panels, pooled, s):
     return _factor(plan, g, factor, s, panels, leaves)
 
 
-@njit(**options)
+@njit(**inner)
 def _solution(plan, panels, y):
     """The last columns, U'⁻¹c, into y (response · variable,); the sum of their squares."""
     square, responses, variables = 0.0, _responses(plan), plan.start[-1]
@@ -297,7 +296,7 @@ def _solution(plan, panels, y):
     return square
 
 
-@njit(**options)
+@njit(**inner)
 def _back(plan, panels, x, given):
     """Replace the rows of x (draw, variable) by U⁻¹x; a row of U is loaded once for all of them.
 
@@ -328,46 +327,7 @@ def _back(plan, panels, x, given):
                 x[k, start + r] = (x[k, start + r] - total) * panels[row + r]
 
 
-@njit(**options)
-def draw(  # noqa: PLR0913, PLR0917
-    plan, numbers, a, scale, coefficients, copies, noise, logdet, quadratic, given=0
-):
-    """Log |M| and Σ c'M⁻¹c of every point, and draws of S·x, x ~ N(M⁻¹c, M⁻¹), in place of standard normals.
-
-    Parameters
-    ----------
-    a, scale, coefficients : (point, component), (point, term), (point, entry).
-    copies : (point,) draws of each point. noise : (draw · response, variable), point by point, draw by draw; zeros give
-        the conditional mean.
-    logdet, quadratic : (point,) results; NaN where M is not positive definite, whose draws are left as they are.
-    given : the last so many variables (coefficients, which have scale 1) keep the values that they have in `noise`, and
-        the others are drawn given these.
-    """
-    total, variables = plan.panel[-1], plan.start[-1]
-    panels = np.zeros(total)
-    pooled = np.empty(total if a.shape[1] != 1 else 0)
-    responses = _responses(plan)
-    s, y = np.empty(variables + responses), np.empty(responses * variables)
-    at = 0
-    for point in range(a.shape[0]):
-        logdet[point] = factorise(
-            plan, numbers, a[point], scale[point], coefficients[point], panels, pooled, s
-        )
-        quadratic[point] = _solution(plan, panels, y)
-        if copies[point]:
-            x = noise[at : at + copies[point] * responses]
-            for k in range(x.shape[0]):
-                mine = y[k % responses * variables : (k % responses + 1) * variables]
-                for i in range(variables - given):
-                    x[k, i] += mine[i]
-            _back(plan, panels, x, given)
-            for k in range(x.shape[0]):
-                for i in range(variables):
-                    x[k, i] *= s[i]
-            at += x.shape[0]
-
-
-@njit(**options)
+@njit(**inner)
 def _lower_inverse(panels, at, width, size, work, stride):
     """U'⁻¹ of a supernode's own part: rows q of `work` get U's row q, then row q of U'⁻¹ from column `size` on."""
     for q in range(size):
@@ -383,7 +343,7 @@ def _lower_inverse(panels, at, width, size, work, stride):
             work[row + size + j] *= inverse
 
 
-@njit(**options)
+@njit(**inner)
 def _gather(plan, z, batch, inner, work, stride, column):
     """The inverse between the boundary's variables, from the later supernodes, into rows of `work`."""
     for segment in range(plan.segment_from[batch], plan.segment_from[batch + 1]):
@@ -400,7 +360,7 @@ def _gather(plan, z, batch, inner, work, stride, column):
                         work[j * stride + column + i] = z[shift + j]
 
 
-@njit(**options)
+@njit(**joined)
 def _selected_inverse(plan, panels, z):
     """M⁻¹ at the stored places (upper triangle of own parts)."""
     responses = _responses(plan)
@@ -437,8 +397,8 @@ def _selected_inverse(plan, panels, z):
                             target[j] += weight * source[j]
 
 
-@njit(**options)
-def _own_part(panels, z, at, width, size, inner, root, own, far, stride, column):  # noqa: C901, PLR0912, PLR0913, PLR0917
+@njit(**inner)
+def _own_part(panels, z, at, width, size, inner, root, own, far, stride, column):  # noqa: PLR0913, PLR0917
     """U⁻¹U'⁻¹ into z, and −H' = −(U⁻¹ T)' into columns of `far`; z's far part is cleared."""
     for i in range(size):
         row = at + i * width
@@ -449,41 +409,19 @@ def _own_part(panels, z, at, width, size, inner, root, own, far, stride, column)
     for m in range(inner):
         for i in range(size):
             far[m * stride + column + i] = 0.0
-    subtract_block(root, 0, own, size, 2 * size + 8, inner, size, size // 8 * 8, far, column, stride)
-    for m in range(inner):
-        for i in range(size // 8 * 8, size):
-            total = 0.0
-            for k in range(i, size):
-                total += root[k * own + size + i] * panels[at + k * width + size + m]
-            far[m * stride + column + i] -= total
-    if size <= ROWS:
-        for i in range(size):
-            for j in range(i, size):
-                total = 0.0
-                for q in range(j, size):
-                    total += root[q * own + size + i] * root[q * own + size + j]
-                z[at + i * width + j] = total
-        return
+    columns = (size + 7) // 8 * 8  # zeros follow in `root`
+    subtract_block(root, 0, own, size, 2 * size + 8, inner, size, columns, far, column, stride)
     for i in range(0, size, 4):
         subtract_block(
-            root,
-            0,
-            own,
-            size,
-            size + i,
-            min(4, size - i),
-            size + i,
-            (size - i + 7) // 8 * 8,
-            z,
-            at + i * width + i,
+            root, 0, own, size, size + i, min(4, size - i), size + i, (size - i + 7) // 8 * 8, z, at + i * width + i,
             width,
-        )
+        )  # fmt: skip
         for k in range(i, min(i + 4, size)):
             for j in range(k, size):
                 z[at + k * width + j] *= -1.0
 
 
-@njit(**options)
+@njit(**inner)
 def _moments(plan, z, y):
     """Z becomes Σ E[x x'] over responses, with x = −1 for the response itself; y (response · variable,) the means."""
     responses, variables = _responses(plan), plan.start[-1]
@@ -506,7 +444,7 @@ def _moments(plan, z, y):
                 z[at + size + inner + q] = -mean
 
 
-@njit(**options)
+@njit(**inner)
 def _by_scale(plan, g, factor, z, s, by_s):
     """Derivative of K by every variable's scale."""
     for node in range(plan.width.size):
@@ -528,22 +466,24 @@ def _by_scale(plan, g, factor, z, s, by_s):
             by_s[i] -= pull
 
 
-@njit(**options)
-def gradient(plan, numbers, a, scale, coefficients):
-    """Log |M|, Σ c'M⁻¹c, and the gradient of K by a, scale and coefficients, at one point.
+@njit(**joined)
+def _draws(plan, panels, x, y, s, given):
+    """Standard normals x (draw · response, variable) become S(M⁻¹c + U⁻¹x); y (response · variable,) is U'⁻¹c."""
+    responses, variables = _responses(plan), plan.start[-1]
+    for k in range(x.shape[0]):
+        first = k % responses * variables
+        for i in range(variables - given):
+            x[k, i] += y[first + i]
+    _back(plan, panels, x, given)
+    for k in range(x.shape[0]):
+        for i in range(variables):
+            x[k, i] *= s[i]
 
-    K = −½ responses·log |M| + ½ Σ c'M⁻¹c
-    """
-    stored, variables = plan.panel[-1], plan.start[-1]
-    panels, z = np.zeros(stored), np.zeros(stored)
-    pooled = np.empty(stored if a.size != 1 else 0)
-    responses = _responses(plan)
-    s, y = np.empty(variables + responses), np.empty(responses * variables)
-    by_a, by_scale, by_coefficient = np.zeros(a.size), np.zeros(scale.size), np.zeros(coefficients.size)
-    logdet = factorise(plan, numbers, a, scale, coefficients, panels, pooled, s)
-    square = _solution(plan, panels, y)
-    if math.isnan(logdet):
-        return logdet, square, by_a, by_scale, by_coefficient
+
+@njit(**joined)
+def _slopes(plan, numbers, a, pooled, panels, z, y, s, by_a, by_scale, by_coefficient):  # noqa: PLR0913, PLR0917
+    """Add the gradient of K to zeros; y (response · variable,) is U'⁻¹c, and `z` room for the inverse."""
+    responses, variables = _responses(plan), plan.start[-1]
     _back(plan, panels, y.reshape((responses, variables)), np.int64(0))  # now the means
     _selected_inverse(plan, panels, z)
     _moments(plan, z, y)
@@ -565,6 +505,87 @@ def gradient(plan, numbers, a, scale, coefficients):
                 half = 0.5 if i == j else 1.0
                 by_a[k] -= half * numbers.value[e] * s[i] * s[j] * z[numbers.slot[e]]
     for i in range(variables):
-        if numbers.term[i] < scale.size:
+        if numbers.term[i] < by_scale.size:
             by_scale[numbers.term[i]] += by_s[i]
-    return logdet, square, by_a, by_scale, by_coefficient
+
+
+@njit(**options)
+def _evaluate(  # noqa: PLR0913, PLR0917
+    plan,
+    numbers,
+    a,
+    scale,
+    coefficients,
+    copies,
+    noise,
+    given,
+    logdet,
+    quadratic,
+    by_a,
+    by_scale,
+    by_coefficient,
+):
+    """What `draw` and `gradient` do; the gradient (point, …) is added where `by_a` has points."""
+    total, variables, slopes = plan.panel[-1], plan.start[-1], by_a.shape[0] > 0
+    panels, z = np.zeros(total), np.zeros(total if slopes else 0)
+    pooled = np.empty(total if a.shape[1] != 1 else 0)
+    responses = _responses(plan)
+    s, y = np.empty(variables + responses), np.empty(responses * variables)
+    begin = 0
+    for point in range(a.shape[0]):
+        logdet[point] = factorise(
+            plan, numbers, a[point], scale[point], coefficients[point], panels, pooled, s
+        )
+        quadratic[point] = _solution(plan, panels, y)
+        if copies[point]:
+            end = begin + copies[point] * responses
+            _draws(plan, panels, noise[begin:end], y, s, given)
+            begin = end
+        if slopes and not math.isnan(logdet[point]):
+            _slopes(
+                plan, numbers, a[point], pooled, panels, z, y, s, by_a[point], by_scale[point], by_coefficient[point]
+            )  # fmt: skip
+
+
+_nothing = np.zeros((0, 0))
+_no_copy = np.zeros(1, dtype=np.int64)
+
+
+def draw(  # noqa: PLR0913, PLR0917
+    plan, numbers, a, scale, coefficients, copies, noise, logdet, quadratic, given=0
+):
+    """Log |M| and Σ c'M⁻¹c of every point, and draws of S·x, x ~ N(M⁻¹c, M⁻¹), in place of standard normals.
+
+    Parameters
+    ----------
+    a, scale, coefficients : (point, component), (point, term), (point, entry).
+    copies : (point,) draws of each point. noise : (draw · response, variable), point by point, draw by draw; zeros give
+        the conditional mean.
+    logdet, quadratic : (point,) results; NaN where M is not positive definite, whose draws are left as they are.
+    given : the last so many variables (coefficients, which have scale 1) keep the values that they have in `noise`, and
+        the others are drawn given these.
+    """
+    a, scale, coefficients = _rows(a), _rows(scale), _rows(coefficients)
+    _evaluate(
+        plan, numbers, a, scale, coefficients, copies, noise, given, logdet, quadratic, _nothing, _nothing, _nothing
+    )  # fmt: skip
+
+
+def gradient(plan, numbers, a, scale, coefficients):
+    """Log |M|, Σ c'M⁻¹c, and the gradient of K by a, scale and coefficients, at one point.
+
+    K = −½ responses·log |M| + ½ Σ c'M⁻¹c
+    """
+    a, scale, coefficients = _rows(a[None]), _rows(scale[None]), _rows(coefficients[None])
+    by_a, by_scale, by_coefficient = np.zeros(a.shape), np.zeros(scale.shape), np.zeros(coefficients.shape)
+    logdet, quadratic = np.empty(1), np.empty(1)
+    _evaluate(
+        plan, numbers, a, scale, coefficients, _no_copy, _nothing, 0, logdet, quadratic, by_a, by_scale,
+        by_coefficient,
+    )  # fmt: skip
+    return logdet[0], quadratic[0], by_a[0], by_scale[0], by_coefficient[0]
+
+
+def _rows(values):
+    """Row by row in memory, whatever comes: one type of argument, which is compiled once."""
+    return np.ascontiguousarray(values)

@@ -84,23 +84,13 @@ def add_series(sums, gap, order, cells, columns, places, response, root, step, c
                 packed += 1
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
 def unpack(sums, size):
     """(component, cell, packed) → (component, cell, size, size), symmetric."""
-    components, cells = sums.shape[0], sums.shape[1]
-    gram = np.empty((components, cells, size, size))
-    for component in range(components):
-        for cell in range(cells):
-            packed = 0
-            for i in range(size):
-                for j in range(i + 1):
-                    gram[component, cell, i, j] = sums[component, cell, packed]
-                    gram[component, cell, j, i] = sums[component, cell, packed]
-                    packed += 1
-    return gram
+    row, column = np.indices((size, size))
+    low, high = np.minimum(row, column), np.maximum(row, column)
+    return sums.take(high * (high + 1) // 2 + low, axis=2)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
 def shift(gram, by):
     """Take `by` off every column, in place: x becomes x − by·(the column of ones), exactly.
 
@@ -109,16 +99,9 @@ def shift(gram, by):
     gram : (component, cell, size, size).
     by : (size,), its first 0.
     """
-    size = len(by)
-    ones = np.empty(size)
-    for component in range(gram.shape[0]):
-        for cell in range(gram.shape[1]):
-            mine = gram[component, cell]
-            for i in range(size):  # one by one: assigning a slice takes numba seconds to compile
-                ones[i] = mine[0, i]
-            for i in range(size):
-                for j in range(size):
-                    mine[i, j] += by[i] * (by[j] * ones[0] - ones[j]) - ones[i] * by[j]
+    ones = gram[:, :, 0].copy()
+    for i in range(len(by)):
+        gram[:, :, i] += by[i] * (by * ones[:, :, :1] - ones) - ones[:, :, i, None] * by
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

@@ -1,6 +1,6 @@
 """The one inner loop: subtract products of rows from a small tile that stays in registers.
 
-    target[i, j] −= Σ_r x_r[at + i] · x_r[place + j]        i < 1, 2 or 4;  j < 8 or 16;  r < rows
+    target[i, j] −= Σ_r x_r[at + i] · x_r[place + j]        i < 1 or 4;  j < 8 or 16;  r < rows
 
 numba's own vectorisation checks for every call whether source and target overlap and finishes with single numbers;
 for rows of some fifty numbers that takes longer than the arithmetic. Here the loop is written as LLVM vectors of
@@ -88,7 +88,6 @@ def _make_tile(height: int, vectors: int) -> Any:
 
 
 _four_by_sixteen, _four_by_eight = _make_tile(4, 2), _make_tile(4, 1)
-_two_by_sixteen, _two_by_eight = _make_tile(2, 2), _make_tile(2, 1)
 _one_by_sixteen, _one_by_eight = _make_tile(1, 2), _make_tile(1, 1)
 
 
@@ -97,7 +96,7 @@ _one_by_sixteen, _one_by_eight = _make_tile(1, 2), _make_tile(1, 1)
     "void(float64[::1], int64, int64, int64, int64, int64, int64, int64, float64[::1], int64, int64)",
     cache=True, nogil=True, error_model="numpy", fastmath={"contract", "reassoc", "nsz"},
 )  # fmt: skip
-def subtract_block(rows_of, source, stride, rows, at, count, place, length, tiles_of, target, wide):  # noqa: C901, PLR0913, PLR0917
+def subtract_block(rows_of, source, stride, rows, at, count, place, length, tiles_of, target, wide):  # noqa: PLR0913, PLR0917
     """tiles_of[target + i·wide + j] −= Σ_r x_r[at + i] · x_r[place + j] for i < count, j < length.
 
     x_r are `rows` rows of `rows_of` that begin at source + r·stride; `rows_of` and `tiles_of` may be one array. Columns
@@ -105,22 +104,18 @@ def subtract_block(rows_of, source, stride, rows, at, count, place, length, tile
     """
     i = 0
     while i < count:
-        height = 4 if count - i >= 4 else (2 if count - i >= 2 else 1)
+        height = 4 if count - i >= 4 else 1
         to, x = target + i * wide, at + i
         j = 0
         while length - j >= 16:
             if height == 4:
                 _four_by_sixteen(rows_of, source, stride, rows, x, place + j, tiles_of, to + j, wide)
-            elif height == 2:
-                _two_by_sixteen(rows_of, source, stride, rows, x, place + j, tiles_of, to + j, wide)
             else:
                 _one_by_sixteen(rows_of, source, stride, rows, x, place + j, tiles_of, to + j, wide)
             j += 16
         if length - j >= 8:
             if height == 4:
                 _four_by_eight(rows_of, source, stride, rows, x, place + j, tiles_of, to + j, wide)
-            elif height == 2:
-                _two_by_eight(rows_of, source, stride, rows, x, place + j, tiles_of, to + j, wide)
             else:
                 _one_by_eight(rows_of, source, stride, rows, x, place + j, tiles_of, to + j, wide)
             j += 8
