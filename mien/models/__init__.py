@@ -12,6 +12,7 @@ Import rule: this folder imports `mien.priors` and `mien.study` only; PyMC, nutp
     equal_stretches             what a design allows one to say
     effect_tables, group_draws,
     raw_units, lost_tracking    what to read from a fit
+    pooling, shape_errors, shape_population   shapes pooled after they were fitted
     storage                     on disk and back
     refit                       from a stored fit back to its outcome
     predictive_density          units left out
@@ -28,16 +29,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from mien.models.courses import curves, peaks
     from mien.models.design_checks import design_check
     from mien.models.effect_tables import effects
     from mien.models.engines.bambi_model import to_bambi
     from mien.models.equal_stretches import first_seconds
     from mien.models.families.task import task
+    from mien.models.families.time import time
     from mien.models.families.traits import traits
     from mien.models.families.valence import valence
     from mien.models.fitting import fit
     from mien.models.group_draws import group_effects
     from mien.models.lost_tracking import lost_trials
+    from mien.models.pooling import pool_shapes
     from mien.models.predictive_density import log_likelihood
     from mien.models.raw_units import trait_slopes
     from mien.models.replicates import posterior_predictive
@@ -47,14 +51,15 @@ if TYPE_CHECKING:
     from mien.models.storage import fingerprint, load, save
 
 __all__ = [
-    "FAMILIES", "ModelSpec", "design_check", "effects", "fingerprint", "first_seconds", "fit", "group_effects", "load",
-    "load_statistics", "log_likelihood", "lost_trials", "posterior_predictive", "save", "score",
-    "sufficient_statistics", "task", "to_bambi", "trait_slopes", "traits", "valence",
+    "FAMILIES", "ModelSpec", "curves", "design_check", "effects", "fingerprint", "first_seconds", "fit", "group_effects", "load",
+    "load_statistics", "log_likelihood", "lost_trials", "pool_shapes", "posterior_predictive", "save", "score",
+    "sufficient_statistics", "task", "time", "to_bambi", "trait_slopes", "traits", "valence",
 ]  # fmt: skip
 
 _HOMES = {
     "FAMILIES": "spec",
     "ModelSpec": "spec",
+    "curves": "courses",
     "design_check": "design_checks",
     "effects": "effect_tables",
     "fingerprint": "storage",
@@ -64,12 +69,15 @@ _HOMES = {
     "load": "storage",
     "load_statistics": "statistics",
     "log_likelihood": "predictive_density",
+    "pool_shapes": "pooling",
     "lost_trials": "lost_tracking",
+    "peaks": "courses",
     "posterior_predictive": "replicates",
     "save": "storage",
     "score": "scoring",
     "sufficient_statistics": "statistics",
     "task": "families.task",
+    "time": "families.time",
     "to_bambi": "engines.bambi_model",
     "trait_slopes": "raw_units",
     "traits": "families.traits",
