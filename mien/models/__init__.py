@@ -51,9 +51,10 @@ if TYPE_CHECKING:
     from mien.models.storage import fingerprint, load, save
 
 __all__ = [
-    "FAMILIES", "ModelSpec", "curves", "design_check", "effects", "fingerprint", "first_seconds", "fit", "group_effects", "load",
-    "load_statistics", "log_likelihood", "lost_trials", "pool_shapes", "posterior_predictive", "save", "score",
-    "sufficient_statistics", "task", "time", "to_bambi", "trait_slopes", "traits", "valence",
+    "FAMILIES", "ModelSpec", "curves", "design_check", "effects", "fingerprint", "first_seconds", "fit",
+    "group_effects", "load", "load_statistics", "log_likelihood", "lost_trials", "peaks", "pool_shapes",
+    "posterior_predictive", "save", "score", "sufficient_statistics", "task", "time", "to_bambi",
+    "trait_slopes", "traits", "valence",
 ]  # fmt: skip
 
 _HOMES = {
