@@ -366,10 +366,22 @@ def export(
     return DONE
 
 
+Names = list[str] | None
+
+
 @app.command()
 def fit(
     study: StudyFolder,
-    model: Annotated[str, typer.Option(help="valence")],
+    model: Annotated[str, typer.Option(help="valence, task, traits or all")],
+    trait: Annotated[Names, typer.Option(help="persons' number; one model a trait")] = None,
+    together: Annotated[bool, typer.Option("--together", help="all traits in one model")] = False,
+    group: Annotated[Names, typer.Option(help="persons' category to compare")] = None,
+    covariate: Annotated[Names, typer.Option(help="persons' column to adjust for; none")] = None,
+    norm: Annotated[Names, typer.Option(help="stimuli's number to adjust for")] = None,
+    condition: Annotated[Names, typer.Option(help="what differs between a person's trials")] = None,
+    rating: Annotated[Names, typer.Option(help="a person's number by trial, split three ways")] = None,
+    session: Annotated[bool, typer.Option("--session", help="retest: sessions differ")] = False,
+    baseline: Annotated[str, typer.Option(help="change (taken off) or covariate")] = "change",
     engine: Annotated[str, typer.Option(help="auto, collapsed or nuts")] = "auto",
     shapes: Annotated[str, typer.Option(help="only these blend shapes, separated by commas")] = "",
     draws: Annotated[int, typer.Option(min=100, help="draws a chain")] = 1000,
@@ -377,13 +389,18 @@ def fit(
     refit: Annotated[bool, typer.Option("--refit", help="fit again although the same fit is stored")] = False,
     as_json: AsJson = False,
 ) -> int:
-    """Fit a model to the prepared trials and store the posterior."""
-    from mien.workflow.fitting import fit_study
+    """Fit models to the prepared trials and store the posteriors."""
+    from mien.workflow.fitting import FamilyChoice, fit_models
 
-    result = _with_progress(
-        fit_study,
+    choice = FamilyChoice(
+        tuple(trait or ()), tuple(group or ()), tuple(covariate or ()), tuple(norm or ()), tuple(condition or ()),
+        tuple(rating or ()), session, together, baseline,
+    )  # fmt: skip
+    results = _with_progress(
+        fit_models,
         _study(study),
         model,
+        choice=choice,
         engine=engine,
         shapes=[name.strip() for name in shapes.split(",") if name.strip()],
         draws=draws,
@@ -392,16 +409,26 @@ def fit(
         as_json=as_json,
     )
     if as_json:
-        found = result.effects.to_dict("records")
-        _print_json(
-            {"path": str(result.path), "new": result.new, "engine": result.engine, "verdict": result.verdict,
-             "diagnostics": dict(result.detail), "effects": found}
-        )  # fmt: skip
+        told = [
+            {"name": result.name, "path": str(result.path), "new": result.new, "engine": result.engine,
+             "verdict": result.verdict, "diagnostics": dict(result.detail), "notes": list(result.notes),
+             "effects": result.effects.to_dict("records")}
+            for result in results
+        ]  # fmt: skip
+        _print_json(told[0] if len(told) == 1 else told)
     else:
-        _say_effects(result.effects)
-        say(f"verdict: {result.verdict}")
-        say(f"{'fitted' if result.new else 'the same fit was stored already'}: {result.path}")
-    return DONE if result.verdict == "passed" else FAILED_VERDICT
+        for result in results:
+            _say_fit(result)
+    return DONE if all(result.verdict == "passed" for result in results) else FAILED_VERDICT
+
+
+def _say_fit(result: Any) -> None:
+    say(f"{result.name}:")
+    _say_effects(result.effects)
+    for note in result.notes:
+        say(f"note: {note}")
+    say(f"verdict: {result.verdict}")
+    say(f"{'fitted' if result.new else 'the same fit was stored already'}: {result.path}")
 
 
 def _say_effects(effects: Any) -> None:

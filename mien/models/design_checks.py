@@ -108,6 +108,8 @@ def design_check(
         if value is not None
     }
     notes = [*_order_notes(facts), *_number_notes(facts), *_tracking_notes(facts)]
+    if formula is None or "medium" in formula.columns:
+        notes += _media_notes(facts)
     if participants is not None:
         notes += _absent(trials, participants)
     if formula is not None:
@@ -346,10 +348,6 @@ def _order_notes(facts: Mapping[str, Any]) -> list[str]:
             f"One fixed order of stimuli for everybody{f' (task {where})' if where else ''}: habituation is "
             + ("not identified." if order["fixed"] else "not identified there.")
         )
-    if "medium" in order and order["medium"] is None:
-        notes.append(
-            "Films and pictures were shown in different tasks: what differs between them may be the order of the tasks."
-        )
     return notes
 
 
@@ -365,7 +363,16 @@ def _number_notes(facts: Mapping[str, Any]) -> list[str]:
     if empty:
         which = "; ".join(_cell_name(cell) for cell in empty)
         notes.append(f"Not every person has a kept trial in each cell: {which}.")
-    durations = facts.get("durations") or {}
+    return notes
+
+
+def _media_notes(facts: Mapping[str, Any]) -> list[str]:
+    order, durations = facts.get("order") or {}, facts.get("durations") or {}
+    notes = []
+    if "medium" in order and order["medium"] is None:
+        notes.append(
+            "Films and pictures were shown in different tasks: what differs between them may be the order of the tasks."
+        )
     lengths = [one["median_s"] for one in durations.values()]
     if len(lengths) > 1 and max(lengths) > UNLIKE * min(lengths):
         told = ", ".join(f"{medium} {one['median_s']:g} s" for medium, one in durations.items())

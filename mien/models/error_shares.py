@@ -119,11 +119,17 @@ def _residual(outcome: Outcome, draws: Draws) -> np.ndarray:
 
 
 def limit_notes(shares: Mapping[str, Mapping[str, float]], stimuli: int | None) -> list[str]:
-    """A sentence for every effect that stimuli rather than people limit."""
-    count = "the stimuli" if stimuli is None else f"{stimuli} stimuli"
-    return [
-        f"Stimuli rather than people limit {name}: {parts['stimulus']:.0%} of its sampling variance (median shape) "
-        f"comes from {count}, and stays with any number of people; more stimuli would help."
+    """A sentence for the effects that stimuli rather than people limit."""
+    limited = {
+        name: parts["stimulus"]
         for name, parts in shares.items()
         if name != "Intercept" and parts.get("stimulus", 0.0) > MOST
+    }
+    if not limited:
+        return []
+    count = "the stimuli" if stimuli is None else f"{stimuli} stimuli"
+    told = ", ".join(f"{name} ({share:.0%})" for name, share in limited.items())
+    return [
+        f"Stimuli rather than people limit {told}: this share of the sampling variance (median shape) comes from {count} "
+        "and stays with any number of people; more stimuli would help."
     ]

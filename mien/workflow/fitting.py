@@ -1,4 +1,4 @@
-"""Fit: a model family on the prepared trials of a study, stored under its fingerprint.
+"""Fit: model families on the prepared trials of a study, stored under their fingerprints.
 
 The same model on the same trials with the same settings is not fitted twice.
 """
@@ -12,73 +12,93 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from mien.models import fingerprint, fit, load, save, valence
+from mien.models import fingerprint, fit, load, save
 from mien.study.errors import SpecError
 from mien.study.folder import Study
 from mien.study.tables import nearest
 from mien.workflow.checking import require_complete
+from mien.workflow.family_plans import FAMILIES, FamilyChoice, FitPlan, plan_fits
 from mien.workflow.parallel import Progress
 from mien.workflow.preparing import load_prep, load_trials
 
-__all__ = ["FAMILIES", "StudyFit", "fit_study", "newest_fits"]
-
-FAMILIES = {"valence": valence}
+__all__ = ["FAMILIES", "FamilyChoice", "StudyFit", "fit_models", "fit_study", "newest_fits"]
 
 
 class StudyFit(NamedTuple):
-    """A stored fit: where it lies, whether it was made now, effects, engine, verdict and its details."""
+    """A stored fit: its name, where it lies, whether it was made now, effects, engine, verdict and its details.
 
+    notes : what to know of it: rows left out for a missing value, and what the design check says.
+    """
+
+    name: str
     path: Path
     new: bool
     effects: pd.DataFrame
     verdict: str
     engine: str
     detail: Mapping[str, Any]
+    notes: tuple[str, ...]
 
 
-def fit_study(
+class _Settings(NamedTuple):
+    engine: str
+    draws: int
+    seed: int
+    refit: bool
+
+
+def fit_study(study: Study, model: str, **settings: Any) -> StudyFit:
+    """The primary fit of a family: the first of `fit_models`, which takes the same settings."""
+    return fit_models(study, model, first=True, **settings)[0]
+
+
+def fit_models(  # noqa: PLR0913  (the public face)
     study: Study,
     model: str,
     *,
+    choice: FamilyChoice | None = None,
     engine: str = "auto",
     shapes: Sequence[str] = (),
     draws: int = 1000,
     seed: int = 0,
     refit: bool = False,
+    first: bool = False,
     progress: Progress | None = None,
-) -> StudyFit:
-    """Fit a family to the study's trials, or find the same fit stored.
+) -> list[StudyFit]:
+    """Fit a family's models, or those of all families, to the study's trials, or find the same fits stored.
 
     Parameters
     ----------
-    model : a name in FAMILIES.
+    model : a name in FAMILIES, or "all".
+    choice : the families' options by columns of the study.
     shapes : only these blend shapes or contrasts; () takes all.
     refit : fit again although the same fit is stored.
+    first : only the primary model.
 
     Raises
     ------
     StudyError, SpecError, FitError
     """
-    if model not in FAMILIES:
-        raise SpecError(
-            f"model: expected one of {', '.join(FAMILIES)}, found {model!r}{nearest(model, FAMILIES)}."
-        )
     require_complete(study)
     trials = _chosen(load_trials(study), shapes)
     trials.attrs["recipe_sha256"] = load_prep(study)["recipe_sha256"]
-    spec = FAMILIES[model]()
-    settings: dict[str, Any] = {
-        "participants": study.participants,
-        "engine": engine,
-        "draws": draws,
-        "seed": seed,
-    }
-    sha256 = fingerprint(spec, trials, **settings)
-    path = study.derivatives / "fits" / f"{model}-{sha256[:8]}"
-    if path.exists() and not refit:
+    plans = plan_fits(study, trials, model, choice or FamilyChoice())
+    settings = _Settings(engine, draws, seed, refit)
+    return [_fitted(study, plan, settings, progress) for plan in (plans[:1] if first else plans)]
+
+
+def _fitted(study: Study, plan: FitPlan, settings: _Settings, progress: Progress | None) -> StudyFit:
+    spec, trials = plan
+    keywords: dict[str, Any] = {
+        "participants": study.participants, "engine": settings.engine, "draws": settings.draws,
+        "seed": settings.seed,
+    }  # fmt: skip
+    sha256 = fingerprint(spec, trials, **keywords)
+    path = study.derivatives / "fits" / f"{spec.name}-{sha256[:8]}"
+    if path.exists() and not settings.refit:
         return _told(path, False, load(path).attrs)
-    tell = progress and (lambda done, total, _shape: progress(done, total, "fitting"))
-    made = fit(spec, trials, **settings, progress=tell)
+    tell = progress and (lambda done, total, _shape: progress(done, total, f"fitting {spec.name}"))
+    made = fit(spec, trials, **keywords, progress=tell)
     with _out_of_the_way(path):
         save(made, path, fingerprint=sha256)
     return _told(path, True, made.attrs)
@@ -87,7 +107,29 @@ def fit_study(
 def _told(path: Path, new: bool, attrs: Mapping[Any, Any]) -> StudyFit:
     effects = pd.read_parquet(path / "summary.parquet")
     detail = json.loads(attrs["diagnostics_detail"])
-    return StudyFit(path, new, effects, str(attrs["diagnostics"]), str(attrs["engine"]), detail)
+    return StudyFit(
+        path.name.rpartition("-")[0], path, new, effects, str(attrs["diagnostics"]), str(attrs["engine"]), detail,
+        _notes(attrs),
+    )  # fmt: skip
+
+
+def _notes(attrs: Mapping[Any, Any]) -> tuple[str, ...]:
+    counts = json.loads(str(attrs.get("counts", "{}")))
+    derived = json.loads(str(attrs.get("derived", "{}")))
+    check = json.loads(str(attrs.get("design_check", "{}")))
+    persons = [
+        f"{told['from']} is missing for {told['participants_missing']} of {told['participants']} persons, who are left "
+        "out."
+        for told in derived.values()
+        if told.get("participants_missing")
+    ]
+    missing = counts.get("missing", 0)
+    rows = (
+        [f"{missing} of {counts['rows']} rows lack a value that the model uses, and are left out."]
+        if missing
+        else []
+    )
+    return (*persons, *rows, *check.get("notes", ()))
 
 
 @contextmanager
