@@ -188,16 +188,17 @@ def _components(nodes: _Nodes, factor: int, pairs: np.ndarray) -> tuple[np.ndarr
     if len(np.unique(mine[:, 0])) == len(mine):  # at most one of the factor's nodes in a clique
         return np.arange(levels), levels
     cliques, place = np.unique(mine[:, 0], return_inverse=True)
-    label = _connected(levels, len(cliques), mine[:, 1] - start, place)
+    label = _connected(np.arange(levels), np.full(len(cliques), -1), mine[:, 1] - start, place)
     names, component = np.unique(label, return_inverse=True)
     return component, len(names)
 
 
 @njit(cache=True)
-def _connected(levels, cliques, level, clique):
-    """The first level of the component of each level, where those of one clique are connected."""
-    parent = np.arange(levels)
-    head = np.full(cliques, -1)
+def _connected(parent, head, level, clique):
+    """The first level of the component of each level, where those of one clique are connected.
+
+    parent : (level,) each its own, overwritten by the result. head : (clique,) -1.
+    """
     for k in range(level.size):
         a = level[k]
         while parent[a] != a:
@@ -210,8 +211,10 @@ def _connected(levels, cliques, level, clique):
         while parent[b] != b:
             parent[b] = parent[parent[b]]
             b = parent[b]
-        parent[max(a, b)] = min(a, b)
-    for a in range(levels):
+        if a < b:
+            a, b = b, a
+        parent[a] = b
+    for a in range(parent.size):
         b = a
         while parent[b] != b:
             b = parent[b]

@@ -10,8 +10,10 @@ from numba import njit
 
 __all__ = ["add_cells", "add_rows", "add_series", "shift", "unpack"]
 
+options = {"cache": True, "nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True}
 
-@njit(cache=True, nogil=True, error_model="numpy")
+
+@njit(**options)
 def add_rows(sums, cells, columns, places, response, root, step, centre):
     """Add every row to its cell's sums, in place; the case of one column is written out (three times as fast).
 
@@ -53,7 +55,7 @@ def add_rows(sums, cells, columns, places, response, root, step, centre):
             packed += i + 1
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(**options)
 def add_series(sums, gap, order, cells, columns, places, response, root, step, centre):  # noqa: PLR0913, PLR0917
     """Add rows in the order of their series to the components of AR(1), in place.
 
@@ -104,7 +106,7 @@ def shift(gram, by):
         gram[:, :, i] += by[i] * (by * ones[:, :, :1] - ones) - ones[:, :, i, None] * by
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(**options)
 def add_cells(gram, cells, others, times):
     """Add `times` · others (cell, size, size) to the cells of `gram` that `cells` names, in place."""
     for at in range(len(cells)):
