@@ -6,6 +6,7 @@ in_rope       share of the posterior inside ±rope; rope = 0.1 residual sd unles
 decision      where the *interval* lies: inside | outside | undecided (never "no effect")
 beta_std      b · sd(x) / sd(y), sd(y) from the model draw by draw: coefficients + groups + residual
 beta_sigma    b / sigma, draw by draw
+pooled_…      the same effect pooled over shapes, where the fit has it (`pooling`), and what pooling took away
 """
 
 import json
@@ -18,6 +19,7 @@ import xarray as xr
 
 from mien.models.design import RESERVED_NAMES
 from mien.models.diagnostics import measure, outcomes_of
+from mien.models.pooling import POOLED_COLUMNS, with_pooled
 from mien.models.smooths import is_smooth_term, sd_name
 from mien.study.blend_shapes import region
 from mien.study.errors import FitError
@@ -31,6 +33,7 @@ COLUMNS = (
     "effect", "blend_shape", "region", "units", "mean", "sd", "eti_lower", "eti_upper", "ci_kind", "ci_prob",
     "p_direction", "direction", "in_rope", "rope", "decision", "beta_std", "beta_std_lower", "beta_std_upper",
     "beta_sigma", "beta_sigma_lower", "beta_sigma_upper", "mcse_mean", "ess_bulk", "ess_tail", "r_hat", "verdict",
+    *POOLED_COLUMNS,
 )  # fmt: skip
 
 
@@ -87,7 +90,8 @@ def effects(
                 {"effect": effect, "blend_shape": outcome.name, "region": region(outcome.name) if label else "",
                  "units": fit.attrs["units"], **row, "verdict": verdict}
             )  # fmt: skip
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+    table = pd.DataFrame(rows, columns=[name for name in COLUMNS if name not in POOLED_COLUMNS])
+    return with_pooled(table, fit, weights, ci_prob)
 
 
 def _coefficient_names(fit: xr.DataTree) -> list[str]:

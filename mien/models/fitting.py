@@ -26,6 +26,7 @@ from mien.models.engines import ENGINES, load_engine
 from mien.models.engines.problem import Draws, Engine, Outcome, Problem, Progress, Residual, Settings
 from mien.models.levels import labels_in_use
 from mien.models.outcomes import OutcomeRows, prepare_outcomes
+from mien.models.pooling import check_poolable, pool_fitted
 from mien.models.posterior_tree import group_effect_names, posterior_tree
 from mien.models.residuals import read_residual, root_precision
 from mien.models.spec import ModelSpec, has_sigma_prior
@@ -74,7 +75,7 @@ def fit(  # noqa: PLR0913  (the public face)
     Returns
     -------
     DataTree with groups posterior (chain, draw, [blend_shape], …), sample_stats, observed_data and constant_data
-    (above a million rows, and from statistics, without the last two).
+    (above a million rows, and from statistics, without the last two), and with pooling `pooled`.
 
     Raises
     ------
@@ -91,6 +92,8 @@ def fit(  # noqa: PLR0913  (the public face)
         statistics = _statistics(data, participants)
         (problem, scales), rows = statistics.problem(spec), None
         origin = _Origin(statistics.source_sha256, statistics.recipe_sha256, statistics)
+    if spec.pooling == "partial":
+        check_poolable(spec, problem, rows)
     chosen, reason = _choose(engine, problem)
     sampled = chosen.sample(problem, Settings(draws, chains, seed, group_effects), progress)
     tree = posterior_tree(problem, rows, sampled, scales)
@@ -107,6 +110,8 @@ def fit(  # noqa: PLR0913  (the public face)
     verdict = gate(tree)
     tree.attrs["diagnostics"] = verdict.verdict
     tree.attrs["diagnostics_detail"] = json.dumps(verdict.detail)
+    if spec.pooling == "partial" and rows is not None:
+        pool_fitted(tree, spec, problem, rows)
     if not group_effects:
         tree["posterior"] = xr.DataTree(tree["posterior"].to_dataset().drop_vars(group_effect_names(tree)))
     return tree

@@ -38,7 +38,8 @@ class ModelSpec:
     family : one of `FAMILIES`; "gaussian" has an engine.
     priors : by the name of a parameter or of its role; what is not named has the library's default.
     coding : "default" (DESIGN 4: ±½, sums for more levels).
-    smooths, parameters, pooling : refused unless at their defaults.
+    smooths, parameters : refused unless at their defaults.
+    pooling : "none", each shape on its own; "partial", and then over shapes (`mien.models.pooling`); Gaussian.
     residual : "iid", or "ar1": within a series the residuals of bins g steps apart correlate rho^g.
     series : with "ar1", the columns whose combinations are the series; () takes those of participant, session, task,
         run, trial that exist. The place within a series is the column `bin`, a whole number; bins may be missing.
@@ -91,6 +92,7 @@ class ModelSpec:
         for name in ("priors", "parameters", "contrasts"):
             object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
         _refuse_what_no_engine_does(self)
+        _check_pooling(self)
         _check_residuals(self)
         for key, prior in self.priors.items():
             if not isinstance(prior, Prior.__value__):
@@ -121,13 +123,28 @@ def _refuse_what_no_engine_does(spec: ModelSpec) -> None:
         f"family={spec.family!r}": spec.family not in AVAILABLE_FAMILIES,
         "smooths": bool(spec.smooths),
         "parameters": bool(spec.parameters),
-        f"pooling={spec.pooling!r}": spec.pooling != "none",
     }
     wanted = [name for name, used in refused.items() if used]
     if wanted:
         raise SpecError(
             f"model: expected a Gaussian model without them, found {', '.join(wanted)}: no engine of this version "
             "fits it; leave it out."
+        )
+
+
+def _check_pooling(spec: ModelSpec) -> None:
+    """Shapes are pooled over fits of single shapes, in the units of the outcome."""
+    if spec.pooling == "none":
+        return
+    if "blend_shape" in parse_formula(spec.formula).columns:
+        raise SpecError(
+            "pooling='partial': expected a formula that is fitted to each shape, found blend_shape in "
+            f"{spec.formula!r}, a joint model: leave one of the two out."
+        )
+    if spec.family != "gaussian":
+        raise SpecError(
+            f"pooling='partial': expected family 'gaussian', found {spec.family!r}, for which the joint errors of "
+            "shapes are not worked out: leave pooling out."
         )
 
 

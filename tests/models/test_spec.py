@@ -40,7 +40,6 @@ def test_a_spec_is_frozen_and_copies_what_it_is_given():
     "fields",
     [
         {"family": "ordered_beta"},
-        {"pooling": "partial"},
         {"smooths": ("time",)},
         {"parameters": {"phi": "~ valence"}},
     ],
