@@ -12,6 +12,7 @@ Import rule: this folder imports `mien.priors` and `mien.study` only; PyMC, nutp
     equal_stretches             what a design allows one to say
     effect_tables, group_draws,
     raw_units, lost_tracking    what to read from a fit
+    shape_sets                  contrasts of shapes, as outcomes
     pooling, shape_errors, shape_population   shapes pooled after they were fitted
     storage                     on disk and back
     refit                       from a stored fit back to its outcome
@@ -46,14 +47,15 @@ if TYPE_CHECKING:
     from mien.models.raw_units import trait_slopes
     from mien.models.replicates import posterior_predictive
     from mien.models.scoring import score
+    from mien.models.shape_sets import SHAPE_SETS, shape_contrasts
     from mien.models.spec import FAMILIES, ModelSpec
     from mien.models.statistics import load_statistics, sufficient_statistics
     from mien.models.storage import fingerprint, load, save
 
 __all__ = [
-    "FAMILIES", "ModelSpec", "curves", "design_check", "effects", "fingerprint", "first_seconds", "fit",
+    "FAMILIES", "SHAPE_SETS", "ModelSpec", "curves", "design_check", "effects", "fingerprint", "first_seconds", "fit",
     "group_effects", "load", "load_statistics", "log_likelihood", "lost_trials", "peaks", "pool_shapes",
-    "posterior_predictive", "save", "score", "sufficient_statistics", "task", "time", "to_bambi",
+    "posterior_predictive", "save", "score", "shape_contrasts", "sufficient_statistics", "task", "time", "to_bambi",
     "trait_slopes", "traits", "valence",
 ]  # fmt: skip
 
@@ -75,7 +77,9 @@ _HOMES = {
     "peaks": "courses",
     "posterior_predictive": "replicates",
     "save": "storage",
+    "SHAPE_SETS": "shape_sets",
     "score": "scoring",
+    "shape_contrasts": "shape_sets",
     "sufficient_statistics": "statistics",
     "task": "families.task",
     "time": "families.time",

@@ -6,6 +6,7 @@ in_rope       share of the posterior inside ±rope; rope = 0.1 residual sd unles
 decision      where the *interval* lies: inside | outside | undecided (never "no effect")
 beta_std      b · sd(x) / sd(y), sd(y) from the model draw by draw: coefficients + groups + residual
 beta_sigma    b / sigma, draw by draw
+units         "contrast" where a row is a weighted sum of shapes: the units of its weights
 pooled_…      the same effect pooled over shapes, where the fit has it (`pooling`), and what pooling took away
 """
 
@@ -80,6 +81,7 @@ def effects(
     asked = hypotheses or {name: name for name in names if name != "Intercept"} or {"Intercept": "Intercept"}
     weights = {effect: parse_linear_combination(text, names) for effect, text in asked.items()}
     failed = json.loads(fit.attrs["diagnostics_detail"])["failed"]
+    contrasts = json.loads(fit.attrs["model_spec"])["contrasts"]
     rows = []
     for label in outcomes_of(fit):
         outcome = _outcome(fit, label, names)
@@ -88,7 +90,7 @@ def effects(
             verdict = "failed" if (label or "") in failed else "passed"
             rows.append(
                 {"effect": effect, "blend_shape": outcome.name, "region": region(outcome.name) if label else "",
-                 "units": fit.attrs["units"], **row, "verdict": verdict}
+                 "units": "contrast" if outcome.name in contrasts else fit.attrs["units"], **row, "verdict": verdict}
             )  # fmt: skip
     table = pd.DataFrame(rows, columns=[name for name in COLUMNS if name not in POOLED_COLUMNS])
     return with_pooled(table, fit, weights, ci_prob)
