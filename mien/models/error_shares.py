@@ -130,6 +130,6 @@ def limit_notes(shares: Mapping[str, Mapping[str, float]], stimuli: int | None) 
     count = "the stimuli" if stimuli is None else f"{stimuli} stimuli"
     told = ", ".join(f"{name} ({share:.0%})" for name, share in limited.items())
     return [
-        f"Stimuli rather than people limit {told}: this share of the sampling variance (median shape) comes from {count} "
-        "and stays with any number of people; more stimuli would help."
+        f"Stimuli rather than people limit {told}: this share of the sampling variance (median shape) comes from "
+        f"{count} and stays with any number of people; more stimuli would help."
     ]

@@ -99,7 +99,7 @@ def _lost_rows(
             "trials: expected a Trials table with the column excluded, found none: pass what mien.prepare gave."
         )
     levels = json.loads(str(fit.attrs["coding"]))
-    keep = data["excluded"].isin(list(reasons)).to_numpy(dtype=bool)
+    keep = np.array(data["excluded"].isin(list(reasons)), dtype=bool)
     for name in used:
         if name != formula.response:
             keep &= data[name].notna().to_numpy(dtype=bool)

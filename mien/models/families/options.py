@@ -31,6 +31,7 @@ from mien.study.tables import nearest
 __all__ = ["BASELINES", "FamilyOptions", "Options", "compose", "family_spec"]
 
 BASELINES = ("change", "covariate")
+NAMING = ("group", "traits", "covariates", "norms", "conditions", "ratings")  # options that name columns
 
 type Columns = str | Sequence[str]
 
@@ -104,7 +105,7 @@ class Options:
                 f"options: expected some of {', '.join(known)}, found {unknown[0]!r}{nearest(unknown[0], known)}."
             )
         made: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-        for name in ("group", "traits", "covariates", "norms", "conditions", "ratings"):
+        for name in NAMING:
             made[name] = _columns(name, made.get(name, ()))
         options = Options(**made)
         _check(options, factors)
@@ -113,11 +114,7 @@ class Options:
     @property
     def columns(self) -> dict[str, str]:
         """Column → the option that names it."""
-        return {
-            column: name
-            for name in ("group", "traits", "covariates", "norms", "conditions", "ratings")
-            for column in getattr(self, name)
-        }
+        return {column: name for name in NAMING for column in getattr(self, name)}
 
 
 def _columns(name: str, given: Columns) -> tuple[str, ...]:
@@ -137,7 +134,7 @@ def _check(options: Options, factors: Sequence[str]) -> None:
             f"baseline: expected one of {', '.join(BASELINES)}, found {options.baseline!r}"
             f"{nearest(str(options.baseline), BASELINES)}."
         )
-    count = sum(len(getattr(options, name)) for name in set(options.columns.values()))
+    count = sum(len(getattr(options, name)) for name in NAMING)
     if count > len(options.columns):
         raise SpecError("options: expected each column in one option, found one in two: name it once.")
     for column, name in options.columns.items():
