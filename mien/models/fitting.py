@@ -23,12 +23,29 @@ from mien.models.design import Design, build_design, rank_of
 from mien.models.design_checks import check_of_fit, refuse_unequal_peaks
 from mien.models.diagnostics import gate
 from mien.models.engines import ENGINES, load_engine
-from mien.models.engines.problem import Draws, Engine, Outcome, Problem, Progress, Residual, Settings
+from mien.models.engines.problem import (
+    Draws,
+    Engine,
+    Outcome,
+    Problem,
+    Progress,
+    Regression,
+    Residual,
+    Settings,
+)
 from mien.models.levels import labels_in_use
+from mien.models.likelihood_rows import (
+    check_response,
+    coding_of,
+    regressions,
+    scale_of_regressions,
+    with_parameters,
+)
 from mien.models.outcomes import OutcomeRows, prepare_outcomes
 from mien.models.pooling import check_poolable, pool_fitted
 from mien.models.posterior_tree import group_effect_names, posterior_tree
 from mien.models.residuals import read_residual, root_precision
+from mien.models.smooths import is_smooth_term, sd_name
 from mien.models.spec import ModelSpec, has_sigma_prior
 from mien.priors import DataScale, Fixed, ParameterNames, resolve
 from mien.study.errors import FitError, SpecError
@@ -191,11 +208,12 @@ def make_problem(
 ) -> tuple[Problem, OutcomeRows, list[DataScale]]:
     """Rows, design and frozen priors of every outcome."""
     formula, rows = prepare_outcomes(spec, data, participants)
-    design = build_design(formula, rows.frame)
+    design = build_design(formula, rows.frame, spec.smooths)
     values = rows.frame[formula.response].to_numpy(dtype=np.float64)
     root = root_precision(spec, rows.frame)
     residual = read_residual(spec, formula, rows.frame, rows.outcome)
-    names, overrides = _parameter_names(design, residual), _overrides(spec)
+    extra = regressions(spec, rows.frame)
+    names, overrides = _parameter_names(design, residual, spec.family, extra), _overrides(spec)
     outcomes: list[Outcome] = []
     scales: list[DataScale] = []
     mine, columns = design, None
@@ -207,8 +225,12 @@ def make_problem(
                 _check_rank(mine, name)
             columns = _column_scales(mine, scatter.count)
         scale = DataScale(*_moments(values[at], scatter.count, scatter.squares), *columns)
+        own = {parameter: regression.rows(at) for parameter, regression in extra.items()}
+        if own:
+            check_response(spec.family, formula.response, name, values[at])
+            scale = scale_of_regressions(spec.family, scale, values[at], own)
         priors = resolve(overrides, names, scale)
-        outcomes.append(Outcome(name, mine, values[at], root[at], priors, scatter))
+        outcomes.append(Outcome(name, mine, values[at], root[at], priors, scatter, parameters=own))
         _refuse_perfect_fit(outcomes[-1])
         scales.append(scale)
     return Problem(spec.family, tuple(outcomes)), rows, scales
@@ -228,12 +250,17 @@ def _overrides(spec: ModelSpec) -> dict:
     return {**spec.priors, "sigma": Fixed(1.0)} if alone else dict(spec.priors)
 
 
-def _parameter_names(design: Design, residual: Residual) -> ParameterNames:
-    terms = tuple(f"{term}|{block.factor}" for block in design.blocks for term in block.terms)
+def _parameter_names(
+    design: Design, residual: Residual, family: str, extra: Mapping[str, Regression]
+) -> ParameterNames:
+    terms = tuple(
+        dict.fromkeys(sd_name(term, block.factor) for block in design.blocks for term in block.terms)
+    )
     correlated = dict.fromkeys(block.factor for block in design.blocks if len(block.terms) > 1)
-    return ParameterNames(
+    names = ParameterNames(
         design.coefficients, terms, tuple(correlated), residual.strata, residual.series is not None
     )
+    return with_parameters(names, family, extra) if extra else names
 
 
 def _check_rank(design: Design, name: str) -> None:
@@ -247,7 +274,11 @@ def _check_rank(design: Design, name: str) -> None:
 def _refuse_perfect_fit(outcome: Outcome) -> None:
     """Columns that give the outcome exactly leave no residual: the density would grow without bound."""
     residual = outcome.residual
-    known = all(isinstance(outcome.priors[name].prior, Fixed) for name in _sigmas(outcome))
+    if outcome.parameters and "sigma" not in outcome.parameters:  # bounded values have no residual sd
+        return
+    known = not outcome.parameters and all(
+        isinstance(outcome.priors[name].prior, Fixed) for name in _sigmas(outcome)
+    )
     inside = residual.squares is not None and residual.squares.any()
     if known or inside or residual.known_variance is not None:
         return
@@ -277,11 +308,14 @@ def _column_scales(
         for place, name in enumerate(design.coefficients)
         if name != "Intercept"
     }
-    groups = {
-        f"{term}|{block.factor}": 1.0 if term == "1" else spread(block.columns[:, place])
-        for block in design.blocks
-        for place, term in enumerate(block.terms)
-    }
+    groups: dict[str, float] = {}
+    for block in design.blocks:
+        for place, term in enumerate(block.terms):
+            name, column = sd_name(term, block.factor), block.columns[:, place]
+            if is_smooth_term(term):  # the root mean square of the functions together
+                groups[name] = float(np.hypot(groups.get(name, 0.0), np.sqrt(np.mean(column**2))))
+            else:
+                groups[name] = 1.0 if term == "1" else spread(column)
     means = {name: _moments(column, count)[0] for name, column in slopes.items()}
     return means, {name: spread(column) for name, column in slopes.items()}, groups
 
@@ -320,8 +354,9 @@ def _attrs(
         "model_spec": spec.to_json(),
         "priors": json.dumps(priors),
         "coding": json.dumps(
-            {name: list(levels) for name, levels in problem.outcomes[0].design.coding.items()}
+            {name: list(levels) for name, levels in coding_of(problem.outcomes[0]).items()}
         ),
+        **({"smooths": json.dumps(_bases(problem))} if problem.outcomes[0].design.bases else {}),
         "units": "coefficient" if problem.outcomes[0].name else "outcome",
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": json.dumps({name: _version(name) for name in (*LIBRARIES.get(engine, ()), *VERSIONED)}),
@@ -330,6 +365,10 @@ def _attrs(
         "sampling_notes": json.dumps(notes),
         **({"engine_verdict": json.dumps(verdicts)} if verdicts else {}),
     }
+
+
+def _bases(problem: Problem) -> dict[str, dict[str, list]]:
+    return {name: basis.to_dict() for name, basis in problem.outcomes[0].design.bases.items()}
 
 
 def _finite(value: object) -> object:

@@ -8,16 +8,23 @@ import numpy as np
 import pandas as pd
 
 from mien.models.design import build_design
-from mien.models.engines.problem import Regression
+from mien.models.engines.problem import Outcome, Regression
 from mien.models.likelihoods import LIKELIHOODS
 from mien.priors import DataScale, ParameterNames
-from mien.study.errors import FitError
+from mien.study.errors import FitError, SpecError
 from mien.study.formula import parse_formula
 
 if TYPE_CHECKING:
     from mien.models.spec import ModelSpec
 
-__all__ = ["check_response", "recommend_family", "regressions", "scale_of_regressions", "with_parameters"]
+__all__ = [
+    "check_response",
+    "coding_of",
+    "recommend_family",
+    "regressions",
+    "scale_of_regressions",
+    "with_parameters",
+]
 
 FEW_ENDS = 0.01  # share of rows at 0 or 1 below which they need no family of their own; convention
 
@@ -69,6 +76,13 @@ def check_response(family: str, response: str, name: str, values: np.ndarray) ->
 def with_parameters(names: ParameterNames, family: str, extra: Mapping[str, Regression]) -> ParameterNames:
     """The names of a model with the family's further parameters; sigma keeps its own prior unless regressed."""
     regressed = {parameter: regression.coefficients for parameter, regression in extra.items()}
+    taken = set(names.coefficients) & {
+        *regressed, *(f"{parameter}_{name}" for parameter, own in regressed.items() for name in own)
+    }  # fmt: skip
+    if taken:
+        raise SpecError(
+            f"formula: expected no column {min(taken)!r}, which is a parameter of family {family!r}: rename it."
+        )
     single = "sigma" in extra and not extra["sigma"].coefficients
     if single:
         del regressed["sigma"]
@@ -77,6 +91,14 @@ def with_parameters(names: ParameterNames, family: str, extra: Mapping[str, Regr
         parameters=regressed,
         linked=LIKELIHOODS[family].link != "identity",
     )
+
+
+def coding_of(outcome: Outcome) -> dict[str, tuple[str, ...]]:
+    """Category → its levels, of the mean's formula and of the regressions."""
+    found = dict(outcome.design.coding)
+    for regression in outcome.parameters.values():
+        found |= regression.coding
+    return found
 
 
 def scale_of_regressions(

@@ -86,13 +86,14 @@ def check_parameters(spec: "ModelSpec") -> None:
     given = {
         "weights": spec.weights, "counts": spec.counts, "standard_errors": spec.standard_errors,
         "sigma_by": spec.sigma_by, "residual='ar1'": spec.residual == "ar1",
+        "smooths": spec.smooths,
     }  # fmt: skip
     wanted = [name for name, value in given.items() if value]
     if wanted:
         hint = " (parameters={'sigma': '~ medium'} lets sigma differ)" if "sigma_by" in wanted else ""
         raise SpecError(
-            f"family {spec.family!r}: expected rows that are single, independent values, found "
-            f"{', '.join(wanted)}: leave it out{hint}, or use family 'gaussian'."
+            f"family {spec.family!r}: expected a model without smooths, of rows that are single, "
+            f"independent values, found {', '.join(wanted)}: leave it out{hint}, or use family 'gaussian'."
         )
 
 

@@ -1,11 +1,12 @@
 """The posterior's DataTree: names, dims and groups, the same from every engine.
 
-    posterior       coefficients, `term|factor_sigma`, `factor_corr`, sigma, rho, group effects; (chain, draw, …)
+    posterior       coefficients, `term|factor_sigma`, `factor_corr`, sigma, rho, further parameters of a
+                    family (or the coefficients of their regressions), group effects; (chain, draw, …)
     sample_stats    what the sampler says of every draw
     observed_data   `outcome` ([blend_shape], observation), NaN where a shape lacks the observation
-    constant_data   design, group columns and indices, root precision and what else the residuals have (`stratum index`,
-                    `series index`, `position`, `known_variance`, `count`, `squares`): enough to draw effects and to
-                    predict
+    constant_data   designs, group columns and indices, root precision and what else the residuals have (`stratum
+                    index`, `series index`, `position`, `known_variance`, `count`, `squares`): enough to draw effects
+                    and to predict
 
 Group effects are float32. Above a million rows the data groups are left out; their sha256 is in the attributes.
 """
@@ -37,7 +38,7 @@ def posterior_tree(
     """Everything that was drawn and what it was drawn from; no data groups without `rows`."""
     named = problem.outcomes[0].name != ""
     variables, labels = _posterior(problem, sampled, named)
-    chains, draws = sampled[0].sigma.shape[:2]
+    chains, draws = next(iter(sampled[0].stats.values())).shape[:2]
     labels |= {"chain": np.arange(chains), "draw": np.arange(draws)}
     if named:
         labels["blend_shape"] = [outcome.name for outcome in problem.outcomes]
@@ -46,6 +47,9 @@ def posterior_tree(
     if rows is not None and len(rows.frame) <= MAX_STORED_ROWS:
         labels["observation"] = rows.observations
         labels["coefficient"] = problem.outcomes[0].design.coefficients
+        for parameter, regression in problem.outcomes[0].parameters.items():
+            if regression.coefficients:
+                labels[f"{parameter}_coefficient"] = regression.coefficients
         groups |= _data_groups(problem, rows, scales, named)
     tree = xr.DataTree()
     factors = {block.factor for block in problem.outcomes[0].design.blocks}
@@ -117,7 +121,11 @@ def _posterior(
             term for block in blocks if block.factor == factor for term in block.terms if not is_smooth_term(term)
         ]  # fmt: skip
         labels |= dict.fromkeys(dims, terms)
-    store("sigma", [draws.sigma for draws in sampled], *([residual.dim] if residual.dim else []))
+    if first.sigma is not None:
+        sigma = [np.asarray(draws.sigma) for draws in sampled]
+        store("sigma", sigma, *([residual.dim] if residual.dim else []))
+    for name in first.parameters:
+        store(name, [draws.parameters[name] for draws in sampled])
     if first.rho is not None:
         store("rho", [np.asarray(draws.rho) for draws in sampled])
     for key in (key for key in keys if key in first.effects):
@@ -176,6 +184,12 @@ def _data_groups(
             store(
                 f"{term}|{block.factor} column", (),
                 lambda o, place=place, j=j: o.design.blocks[place].columns[:, j], np.nan,
+            )  # fmt: skip
+    for parameter, regression in problem.outcomes[0].parameters.items():
+        if regression.coefficients:
+            store(
+                f"{parameter} design", (f"{parameter}_coefficient",),
+                lambda o, parameter=parameter: o.parameters[parameter].columns, np.nan,
             )  # fmt: skip
     store("root_precision", (), lambda o: o.root_precision, np.nan)
     for field, name in RESIDUAL_NAMES.items():

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field, fields
 from types import MappingProxyType
 from typing import Any
 
+from mien.models.likelihoods import check_parameters
+from mien.models.smooths import parse_smooth
 from mien.priors import Prior, prior_from_dict, prior_to_dict
 from mien.study.errors import SpecError
 from mien.study.formula import parse_formula
@@ -20,7 +22,6 @@ __all__ = ["FAMILIES", "ModelSpec"]
 FAMILIES = (
     "gaussian", "student_t", "ordered_beta", "zero_inflated_beta", "zero_one_inflated_beta", "hurdle_gamma",
 )  # fmt: skip
-AVAILABLE_FAMILIES = ("gaussian",)
 RESIDUALS = ("iid", "ar1")
 POOLINGS = ("none", "partial")
 CODINGS = ("default",)
@@ -35,10 +36,11 @@ class ModelSpec:
     Parameters
     ----------
     formula : e.g. ``"activation ~ valence + (valence | participant) + (1 | stimulus)"``.
-    family : one of `FAMILIES`; "gaussian" has an engine.
+    family : one of `FAMILIES`, the likelihood (`mien.models.likelihoods`).
     priors : by the name of a parameter or of its role; what is not named has the library's default.
     coding : "default" (DESIGN 4: ±½, sums for more levels).
-    smooths, parameters : refused unless at their defaults.
+    smooths : curves beside the formula, "s(time)", "s(time):valence", "s(time) | participant" (`mien.models.smooths`).
+    parameters : regressions of the family's further parameters, ``{"phi": "~ valence"}``; coefficients only.
     pooling : "none", each shape on its own; "partial", and then over shapes (`mien.models.pooling`); Gaussian.
     residual : "iid", or "ar1": within a series the residuals of bins g steps apart correlate rho^g.
     series : with "ar1", the columns whose combinations are the series; () takes those of participant, session, task,
@@ -91,8 +93,10 @@ class ModelSpec:
             object.__setattr__(self, name, (given,) if isinstance(given, str) else tuple(given))
         for name in ("priors", "parameters", "contrasts"):
             object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
-        _refuse_what_no_engine_does(self)
+        for text in self.smooths:
+            parse_smooth(text)
         _check_pooling(self)
+        check_parameters(self)
         _check_residuals(self)
         for key, prior in self.priors.items():
             if not isinstance(prior, Prior.__value__):
@@ -116,20 +120,6 @@ class ModelSpec:
         for name in ("smooths", "series", "sigma_by"):
             data[name] = tuple(data[name])
         return ModelSpec(**data)
-
-
-def _refuse_what_no_engine_does(spec: ModelSpec) -> None:
-    refused = {
-        f"family={spec.family!r}": spec.family not in AVAILABLE_FAMILIES,
-        "smooths": bool(spec.smooths),
-        "parameters": bool(spec.parameters),
-    }
-    wanted = [name for name, used in refused.items() if used]
-    if wanted:
-        raise SpecError(
-            f"model: expected a Gaussian model without them, found {', '.join(wanted)}: no engine of this version "
-            "fits it; leave it out."
-        )
 
 
 def _check_pooling(spec: ModelSpec) -> None:

@@ -6,7 +6,7 @@ import pytest
 from scipy.stats import multivariate_normal, norm
 
 from mien.models.engines import gaussian_kernel as kernel
-from mien.models.engines.nuts import _prepare
+from mien.models.engines.gaussian_sampler import _prepare
 from mien.models.fitting import make_problem
 from mien.models.spec import ModelSpec
 from mien.priors import Normal

@@ -7,7 +7,7 @@ from pytensor.compile.mode import Mode
 from scipy.stats import expon, halfnorm, t
 
 from mien.models.engines import gaussian_kernel as kernel
-from mien.models.engines.nuts import _prepare
+from mien.models.engines.gaussian_sampler import _prepare
 from mien.models.engines.pymc_graph import build_model, prior_data, unconstrained_start
 from mien.models.fitting import make_problem
 from mien.models.spec import ModelSpec

@@ -37,20 +37,6 @@ def test_a_spec_is_frozen_and_copies_what_it_is_given():
 
 
 @pytest.mark.parametrize(
-    "fields",
-    [
-        {"family": "ordered_beta"},
-        {"smooths": ("time",)},
-        {"parameters": {"phi": "~ valence"}},
-    ],
-    ids=lambda fields: next(iter(fields)),
-)
-def test_what_no_engine_does_is_refused_and_not_ignored(fields):
-    with pytest.raises(SpecError, match="no engine of this version"):
-        ModelSpec(FORMULA, **fields)
-
-
-@pytest.mark.parametrize(
     ("fields", "words"),
     [
         ({"family": "gausian"}, "did you mean 'gaussian'"),
@@ -62,6 +48,14 @@ def test_what_no_engine_does_is_refused_and_not_ignored(fields):
         ({"residual": "ar1", "counts": "n"}, "found counts"),
         ({"residual": "ar1", "standard_errors": "se"}, "found standard_errors"),
         ({"sigma_by": ("medium",), "standard_errors": "se"}, "priors['sigma']"),
+        ({"parameters": {"phi": "~ valence"}}, "none for family 'gaussian', found 'phi'"),
+        ({"family": "ordered_beta", "parameters": {"ph": "~ valence"}}, "did you mean 'phi'"),
+        ({"family": "ordered_beta", "parameters": {"cutpoint_zero": "~ valence"}}, "expected some of phi"),
+        ({"family": "ordered_beta", "parameters": {"phi": "~ (1 | participant)"}}, "coefficients only"),
+        ({"family": "ordered_beta", "weights": "w"}, "single, independent values, found weights"),
+        ({"family": "student_t", "sigma_by": "medium"}, "parameters={'sigma': '~ medium'}"),
+        ({"family": "hurdle_gamma", "residual": "ar1"}, "residual='ar1'"),
+        ({"family": "hurdle_gamma", "smooths": ("s(time)",)}, "found smooths"),
     ],
 )
 def test_misspelt_fields(fields, words):

@@ -11,6 +11,9 @@ r"""The joint log density of a mixed model with another likelihood than the Gaus
     zero_one_inflated_beta   logit μ    log φ, logit zoi, logit coi  0, inside, or 1
     hurdle_gamma             log μ      log shape, logit hu          0 or above
 
+Standard deviations have both signs here: Σ and DΣD are one covariance for a diagonal D of signs, so that sd = 0 is a
+point like any other on the way and no far end of a logarithm, and draws are folded back (`unfolded_draws`).
+
 Everything is one buffer of flat arrays (`pack`) behind one pointer, so that numba compiles this once for every model
 and no Python runs while nutpie samples. numba's cache looks at this file alone: what the density calls is here, but for
 `group_coordinates`.
@@ -19,7 +22,7 @@ and no Python runs while nutpie samples. numba's cache looks at this file alone:
 from typing import NamedTuple
 
 import numpy as np
-from numba import carray, cfunc, njit, types
+from numba import carray, cfunc, njit, types  # pyright: ignore[reportPrivateImportUsage]
 
 from mien.models.engines.group_coordinates import (
     fill_group_effects,
@@ -29,8 +32,8 @@ from mien.models.engines.group_coordinates import (
 )
 
 __all__ = [
-    "CODES", "INSIDE", "ONE", "ZERO", "Model", "address", "log_density", "log_gamma_and_digamma", "pack",
-    "row_densities",
+    "CODES", "INSIDE", "ONE", "ZERO", "Model", "address", "copy_address", "log_density",
+    "log_gamma_and_digamma", "pack", "row_densities", "unfolded_draws",
 ]  # fmt: skip
 
 CODES = {
@@ -43,6 +46,9 @@ ZERO, INSIDE, ONE = (
     2,
 )  # what a row is; `INSIDE` is also every row of student_t and those above 0 of hurdle_gamma
 NORMAL, HALF_NORMAL, HALF_STUDENT_T, EXPONENTIAL, ABOVE_BEFORE = 0, 1, 2, 3, 4
+HALF_LOG_2_PI = 0.9189385332046727
+EASY = 300.0  # |η| and cutpoints up to which exponentials of them neither overflow nor vanish
+KEPT = 11  # numbers that rows keep for the next one
 HEADER = 11  # whole numbers before the arrays of a packed model
 
 
@@ -115,34 +121,54 @@ def pack(model: Model) -> np.ndarray:
 # Special functions
 
 
-@njit(cache=True)
-def log_gamma_and_digamma(x):
-    """Log Γ(x) and ψ(x) for x > 0: Stirling's series at x + 8, taken back by Γ(x + 8) = x (x + 1) … (x + 7) Γ(x)."""
-    if x > 1e15:
-        return x * (np.log(x) - 1.0), np.log(x)
-    product, slope = x, 1.0
+@njit(cache=True, error_model="numpy")
+def _shifted(x):
+    """Stirling's series: z, Σ of log Γ(z) beyond (z − ½) log z − z + ½ log 2π, that of ψ(z), P and P'/P.
+
+    z = x + 8 and P = x (x + 1) … (x + 7) = Γ(z) / Γ(x) below 20, else z = x and P = 1.
+    """
+    z, product, ratio = x, 1.0, 0.0
     if x < 20.0:
+        product, slope = x, 1.0
         for k in range(1, 8):
             slope = slope * (x + k) + product
             product *= x + k
-        z, back, ratio = x + 8.0, np.log(product), slope / product
-    else:
-        z, back, ratio = x, 0.0, 0.0
+        z, ratio = x + 8.0, slope / product
     inverse = 1.0 / z
     q = inverse * inverse
-    tail = inverse * (
+    of_gamma = inverse * (
         1 / 12
         - q * (1 / 360 - q * (1 / 1260 - q * (1 / 1680 - q * (1 / 1188 - q * (691 / 360360 - q / 156)))))
     )
-    log_z = np.log(z)
-    series = q * (
+    of_digamma = -0.5 * inverse - q * (
         1 / 12 - q * (1 / 120 - q * (1 / 252 - q * (1 / 240 - q * (1 / 132 - q * (691 / 32760 - q / 12)))))
     )
-    log_gamma = (z - 0.5) * log_z - z + 0.9189385332046727 + tail - back
-    return log_gamma, log_z - 0.5 * inverse - series - ratio
+    return z, of_gamma, of_digamma, product, ratio
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
+def log_gamma_and_digamma(x):
+    """Log Γ(x) and ψ(x) for x > 0."""
+    z, of_gamma, of_digamma, product, ratio = _shifted(x)
+    log_z = np.log(z)
+    return (z - 0.5) * log_z - z + HALF_LOG_2_PI + of_gamma - np.log(product), log_z + of_digamma - ratio
+
+
+@njit(cache=True, error_model="numpy")
+def _two_log_gammas(p, q):
+    """Log Γ(p) + log Γ(q), ψ(p) and ψ(q); one logarithm fewer than apart."""
+    z, gamma_z, digamma_z, product_z, ratio_z = _shifted(p)
+    x, gamma_x, digamma_x, product_x, ratio_x = _shifted(q)
+    log_z, log_x = np.log(z), np.log(x)
+    log_gammas = (z - 0.5) * log_z - z + (x - 0.5) * log_x - x + 2.0 * HALF_LOG_2_PI + gamma_z + gamma_x
+    return (
+        log_gammas - np.log(product_z * product_x),
+        log_z + digamma_z - ratio_z,
+        log_x + digamma_x - ratio_x,
+    )
+
+
+@njit(cache=True, error_model="numpy")
 def _log_logistic(x):
     """Log of s(x) = 1 / (1 + e^−x), and s(−x)."""
     if x >= 0.0:
@@ -152,132 +178,152 @@ def _log_logistic(x):
     return x - np.log1p(small), 1.0 / (1.0 + small)
 
 
-# Rows
+# Rows. `kept` holds what depends on further parameters alone: most often they are the same in every row.
 
 
-@njit(cache=True)
-def _student_t(y, mu, log_sigma, log_nu, constants, out):
-    nu = np.exp(log_nu)
-    if log_nu != constants[0]:
-        constants[0] = log_nu
+@njit(cache=True, error_model="numpy")
+def _student_t(y, mu, log_sigma, log_nu, kept, out):
+    if log_nu != kept[0]:
+        nu = np.exp(log_nu)
         upper, upper_slope = log_gamma_and_digamma(0.5 * (nu + 1.0))
         lower, lower_slope = log_gamma_and_digamma(0.5 * nu)
-        constants[1] = upper - lower - 0.5 * np.log(nu * np.pi)
-        constants[2] = 0.5 * nu * (upper_slope - lower_slope) - 0.5
-    sigma = np.exp(log_sigma)
-    r = (y - mu) / sigma
+        kept[0], kept[1] = log_nu, nu
+        kept[2] = upper - lower - 0.5 * np.log(nu * np.pi)
+        kept[3] = 0.5 * nu * (upper_slope - lower_slope) - 0.5
+    if log_sigma != kept[4]:
+        kept[4], kept[5] = log_sigma, np.exp(-log_sigma)
+    nu, inverse = kept[1], kept[5]
+    r = (y - mu) * inverse
     tail = np.log1p(r * r / nu)
     share = r / (nu + r * r) * (nu + 1.0)
-    out[0] = share / sigma
+    out[0] = share * inverse
     out[1] = share * r - 1.0
-    out[2] = constants[2] - 0.5 * nu * tail + 0.5 * share * r
-    return constants[1] - log_sigma - 0.5 * (nu + 1.0) * tail
+    out[2] = kept[3] - 0.5 * nu * tail + 0.5 * share * r
+    return kept[2] - log_sigma - 0.5 * (nu + 1.0) * tail
 
 
-@njit(cache=True)
-def _beta(log_y, log_rest, eta, log_phi, constants, out):
+@njit(cache=True, error_model="numpy")
+def _keep_gamma(log_x, kept):
+    """`kept` = log x, x, log Γ(x), ψ(x)."""
+    if log_x != kept[0]:
+        kept[0], kept[1] = log_x, np.exp(log_x)
+        kept[2], kept[3] = log_gamma_and_digamma(kept[1])
+
+
+@njit(cache=True, error_model="numpy")
+def _beta(log_y, log_rest, eta, log_phi, kept, out):
     """Beta(μφ, (1 − μ)φ) of a row inside (0, 1); adds to out[0] and out[1]."""
-    if log_phi != constants[0]:
-        constants[0] = log_phi
-        constants[1] = np.exp(log_phi)
-        constants[2], constants[3] = log_gamma_and_digamma(constants[1])
-    phi = constants[1]
+    _keep_gamma(log_phi, kept)
+    phi = kept[1]
     small = np.exp(-abs(eta))
-    larger, smaller = 1.0 / (1.0 + small), small / (1.0 + small)
+    larger = 1.0 / (1.0 + small)
+    smaller = small * larger
     mu, rest = (larger, smaller) if eta >= 0.0 else (smaller, larger)
     p, q = mu * phi, rest * phi
-    log_p, slope_p = log_gamma_and_digamma(p)
-    log_q, slope_q = log_gamma_and_digamma(q)
+    log_gammas, slope_p, slope_q = _two_log_gammas(p, q)
     from_p, from_q = log_y - slope_p, log_rest - slope_q
     out[0] += phi * mu * rest * (from_p - from_q)
-    out[1] += phi * constants[3] + p * from_p + q * from_q
-    return constants[2] - log_p - log_q + (p - 1.0) * log_y + (q - 1.0) * log_rest
+    out[1] += phi * kept[3] + p * from_p + q * from_q
+    return kept[2] - log_gammas + (p - 1.0) * log_y + (q - 1.0) * log_rest
 
 
-@njit(cache=True)
-def _ordered_beta(kind, log_y, log_rest, predictors, constants, out):
-    eta, log_phi, cut, gap = predictors[0], predictors[1], predictors[2], np.exp(predictors[3])
-    log_s_a, s_minus_a = _log_logistic(eta - cut)
+@njit(cache=True, error_model="numpy")
+def _keep_cutpoints(cut, log_gap, kept):
+    """`kept[4:]` = c_0, log(c_1 − c_0), c_1 − c_0, e^c_0, e^−c_1, log(1 − e^−gap), 1 / (e^gap − 1)."""
+    if cut != kept[4] or log_gap != kept[5]:
+        gap = np.exp(log_gap)
+        kept[4], kept[5], kept[6] = cut, log_gap, gap
+        kept[7], kept[8] = np.exp(cut), np.exp(-cut - gap)
+        kept[9], kept[10] = np.log(-np.expm1(-gap)), 1.0 / np.expm1(gap)
+
+
+@njit(cache=True, error_model="numpy")
+def _ordered_beta(kind, log_y, log_rest, predictors, kept, out):
+    eta = predictors[0]
+    _keep_cutpoints(predictors[2], predictors[3], kept)
+    cut, gap = kept[4], kept[6]
     if kind == ZERO:  # log s(−a)
-        out[0] = s_minus_a - 1.0
-        out[2] = 1.0 - s_minus_a
-        return log_s_a - (eta - cut)
-    log_s_b, s_minus_b = _log_logistic(eta - cut - gap)
-    if kind == ONE:  # log s(b)
-        out[0] = s_minus_b
-        out[2] = -s_minus_b
-        out[3] = -gap * s_minus_b
-        return log_s_b
-    s_b = 1.0 - s_minus_b  # log(s(a) − s(b)) = log s(a) + log s(−b) + log(1 − e^−gap)
-    both = s_minus_a - s_b
-    out[0] = both
-    out[2] = -both
-    out[3] = gap * (s_b + 1.0 / np.expm1(gap))
-    between = log_s_a + (log_s_b - (eta - cut - gap)) + np.log(-np.expm1(-gap))
-    return between + _beta(log_y, log_rest, eta, log_phi, constants, out)
-
-
-@njit(cache=True)
-def _chance(yes, logit, out, place):
-    """Bernoulli log probability of what happened, or not, given the logit of its chance."""
-    log_s, s_minus = _log_logistic(logit)
-    if yes:
-        out[place] = s_minus
+        log_s, s_minus = _log_logistic(cut - eta)
+        out[0], out[2] = -s_minus, s_minus
         return log_s
-    out[place] = s_minus - 1.0
-    return log_s - logit
+    if kind == ONE:  # log s(b)
+        log_s, s_minus = _log_logistic(eta - cut - gap)
+        out[0], out[2], out[3] = s_minus, -s_minus, -gap * s_minus
+        return log_s
+    if abs(eta) + abs(cut) + gap < EASY:  # e^−a and e^b from one exponential; log(1 + x) errs by 1e-16 in all
+        rise = np.exp(eta)
+        down, up = kept[7] / rise, kept[8] * rise
+        s_minus_a, s_b = down / (1.0 + down), up / (1.0 + up)
+        between = -np.log((1.0 + down) * (1.0 + up))
+    else:
+        log_s_a, s_minus_a = _log_logistic(eta - cut)
+        log_s_minus_b, s_b = _log_logistic(cut + gap - eta)
+        between = log_s_a + log_s_minus_b
+    both = s_minus_a - s_b  # log(s(a) − s(b)) = log s(a) + log s(−b) + log(1 − e^−gap)
+    out[0], out[2], out[3] = both, -both, gap * (s_b + kept[10])
+    return between + kept[9] + _beta(log_y, log_rest, eta, predictors[1], kept, out)
 
 
-@njit(cache=True)
-def _hurdle_gamma(y, log_y, log_mu, log_shape, constants, out):
-    if log_shape != constants[0]:
-        constants[0] = log_shape
-        constants[1] = np.exp(log_shape)
-        constants[2], constants[3] = log_gamma_and_digamma(constants[1])
-    shape = constants[1]
+@njit(cache=True, error_model="numpy")
+def _chance(yes, logit, kept, out, place):
+    """Bernoulli log probability of what happened, or not, given the logit of its chance; kept: logit, log s, s(−)."""
+    if logit != kept[0]:
+        kept[0] = logit
+        kept[1], kept[2] = _log_logistic(logit)
+    if yes:
+        out[place] = kept[2]
+        return kept[1]
+    out[place] = kept[2] - 1.0
+    return kept[1] - logit
+
+
+@njit(cache=True, error_model="numpy")
+def _hurdle_gamma(y, log_y, log_mu, log_shape, kept, out):
+    _keep_gamma(log_shape, kept)
+    shape = kept[1]
     ratio = y * np.exp(-log_mu)
     out[0] = shape * (ratio - 1.0)
-    out[1] = shape * (log_shape + 1.0 - log_mu - constants[3] + log_y - ratio)
-    return shape * (log_shape - log_mu) - constants[2] + (shape - 1.0) * log_y - shape * ratio
+    out[1] = shape * (log_shape + 1.0 - log_mu - kept[3] + log_y - ratio)
+    return shape * (log_shape - log_mu) - kept[2] + (shape - 1.0) * log_y - shape * ratio
 
 
-@njit(cache=True)
-def _row(family, kind, first, second, eta, constants, out):
+@njit(cache=True, error_model="numpy")
+def _row(family, kind, first, second, eta, kept, out):
     """Log density of one row; its derivatives by η in `out`."""
     for m in range(eta.size):
         out[m] = 0.0
     if family == STUDENT_T:
-        return _student_t(first, eta[0], eta[1], eta[2], constants, out)
+        return _student_t(first, eta[0], eta[1], eta[2], kept, out)
     if family == ORDERED_BETA:
-        return _ordered_beta(kind, first, second, eta, constants, out)
-    value = _chance(kind != INSIDE, eta[2], out, 2)
+        return _ordered_beta(kind, first, second, eta, kept, out)
+    value = _chance(kind != INSIDE, eta[2], kept[4:7], out, 2)
     if kind != INSIDE:
         if family == ZERO_ONE_INFLATED_BETA:
-            value += _chance(kind == ONE, eta[3], out, 3)
+            value += _chance(kind == ONE, eta[3], kept[7:10], out, 3)
         return value
     if family in (ZERO_INFLATED_BETA, ZERO_ONE_INFLATED_BETA):
-        return value + _beta(first, second, eta[0], eta[1], constants, out)
-    return value + _hurdle_gamma(first, second, eta[0], eta[1], constants, out)
+        return value + _beta(first, second, eta[0], eta[1], kept, out)
+    return value + _hurdle_gamma(first, second, eta[0], eta[1], kept, out)
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def row_densities(family, kind, data, eta):
     """Log density and derivatives of every row: eta (predictor, row) → (row,), (predictor, row)."""
     density, slope = np.empty(kind.size), np.empty(eta.shape)
-    constants = np.full(4, np.nan)
+    kept = np.full(KEPT, np.nan)
     here, out = np.empty(eta.shape[0]), np.empty(eta.shape[0])
     for i in range(kind.size):
         here[:] = eta[:, i]
-        density[i] = _row(family, kind[i], data[i, 0], data[i, 1], here, constants, out)
+        density[i] = _row(family, kind[i], data[i, 0], data[i, 1], here, kept, out)
         slope[:, i] = out
     return density, slope
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def _rows(family, first_entry, entry, value, offset, kind, data, w, w_bar):  # noqa: PLR0913, PLR0917
     """Log density of all rows; its gradient by w is added to `w_bar`."""
     predictors, rows = offset.shape
-    constants = np.full(4, np.nan)
+    kept = np.full(KEPT, np.nan)
     eta, out = np.empty(predictors), np.empty(predictors)
     total = 0.0
     for i in range(rows):
@@ -285,7 +331,7 @@ def _rows(family, first_entry, entry, value, offset, kind, data, w, w_bar):  # n
             eta[m] = offset[m, i]
             for e in range(first_entry[m], first_entry[m + 1]):
                 eta[m] += value[i, e] * w[entry[i, e]]
-        total += _row(family, kind[i], data[i, 0], data[i, 1], eta, constants, out)
+        total += _row(family, kind[i], data[i, 0], data[i, 1], eta, kept, out)
         for m in range(predictors):
             if out[m] != 0.0:
                 for e in range(first_entry[m], first_entry[m + 1]):
@@ -296,7 +342,7 @@ def _rows(family, first_entry, entry, value, offset, kind, data, w, w_bar):  # n
 # Priors
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def _positive(kind, log_value, number, scale):
     """Log density of a positive parameter on the log scale, Jacobian included, and its slope."""
     x = np.exp(log_value)
@@ -311,7 +357,7 @@ def _positive(kind, log_value, number, scale):
     return log_value - number * x, 1.0 - number * x
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def _coefficients(kind, number, scale, first, w, w_bar):
     """Log prior of the coefficients; its gradient is added to `w_bar`."""
     value = 0.0
@@ -338,11 +384,11 @@ def _coefficients(kind, number, scale, first, w, w_bar):
 # The density
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def log_density(q, buffer_int, buffer_float, gradient):  # noqa: PLR0915  (taking one buffer apart)
     """Joint log density at the sampler's vector q, up to a constant; its gradient in `gradient`.
 
-    q = (ξ, log of the free sds, hyperbolic angles of the free partial correlations).
+    q = (ξ, the free sds as asinh(± sd / c), hyperbolic angles of the free partial correlations), c = 1 / √h.
     """
     i = HEADER
     f = i + buffer_int[0]
@@ -394,14 +440,13 @@ def log_density(q, buffer_int, buffer_float, gradient):  # noqa: PLR0915  (takin
     f += 2 * sds
     partial_number = buffer_float[f : f + partials]
 
-    log_sd, partial = np.empty(sds), np.empty(partials)
-    for j in range(sds):
-        log_sd[j] = np.log(sd_scale[j]) if sd_at[j] < 0 else q[sd_at[j]]
-    for j in range(partials):
-        partial[j] = partial_number[j] if partial_at[j] < 0 else np.tanh(q[partial_at[j]])
-
     v = np.empty(size)
     times(whiten_data, whiten_column, whiten_row, q[:size], v)
+    log_sd, partial, sign = np.empty(sds), np.empty(partials), np.ones(size)
+    _fold(
+        q, v, levels, terms, start, first_sd, first_partial, sd_at, sd_scale, partial_at, partial_number,
+        log_information, log_sd, partial, sign,
+    )  # fmt: skip
     w = naive + v  # right for the coefficients; the group effects come next
     z = np.zeros(size)
     fill_group_effects(
@@ -414,18 +459,76 @@ def log_density(q, buffer_int, buffer_float, gradient):  # noqa: PLR0915  (takin
         w, z, v, w_bar, log_sd, partial, 0.0, start, levels, terms, first_sd, first_partial, naive,
         log_information, log_sd_bar, partial_bar, np.zeros(1),
     )  # fmt: skip
+    for j in range(size):
+        w_bar[j] *= sign[j]
     transposed_times(whiten_data, whiten_column, whiten_row, w_bar, gradient[:size])
     for j in range(sds):
         if sd_at[j] >= 0:
             density, slope = _positive(sd_kind[j], log_sd[j], sd_number[j], sd_scale[j])
-            total += density
-            gradient[sd_at[j]] = log_sd_bar[j] + slope
+            along, size_along = q[sd_at[j]], abs(q[sd_at[j]])
+            total += density - log_sd[j] + size_along + np.log1p(np.exp(-2.0 * size_along))  # log cosh
+            gradient[sd_at[j]] = (log_sd_bar[j] + slope - 1.0) / np.tanh(along) + np.tanh(along)
     for j in range(partials):
         if partial_at[j] >= 0:
-            p, angle = partial[j], abs(q[partial_at[j]])
+            p, angle = np.tanh(q[partial_at[j]]), abs(q[partial_at[j]])
+            flip = partial[j] * p < 0.0
+            slope = -partial_bar[j] if flip else partial_bar[j]
             total += 2.0 * partial_number[j] * (np.log(2.0) - angle - np.log1p(np.exp(-2.0 * angle)))
-            gradient[partial_at[j]] = partial_bar[j] * (1.0 - p * p) - 2.0 * partial_number[j] * p
+            gradient[partial_at[j]] = slope * (1.0 - p * p) - 2.0 * partial_number[j] * p
     return total
+
+
+@njit(cache=True, error_model="numpy")
+def _fold(  # noqa: PLR0913, PLR0917
+    q, v, levels, terms, start, first_sd, first_partial, sd_at, sd_scale, partial_at, partial_number,
+    log_information, log_sd, partial, sign,
+):  # fmt: skip
+    """Log of the sds and the partial correlations at q, and v with the signs of the sds taken over."""
+    for j in range(log_sd.size):
+        if sd_at[j] < 0:
+            log_sd[j] = np.log(sd_scale[j])
+        else:
+            log_sd[j] = np.log(abs(np.sinh(q[sd_at[j]]))) - 0.5 * log_information[j]
+    for j in range(partial.size):
+        partial[j] = partial_number[j] if partial_at[j] < 0 else np.tanh(q[partial_at[j]])
+    for b in range(start.size):
+        place = first_partial[b]
+        for i in range(terms[b]):
+            at = sd_at[first_sd[b] + i]
+            negative = at >= 0 and q[at] < 0.0
+            for j in range(i):
+                other = sd_at[first_sd[b] + j]
+                if negative != (other >= 0 and q[other] < 0.0):
+                    partial[place] = -partial[place]
+                place += 1
+            if negative:
+                for level in range(levels[b]):
+                    entry = start[b] + level * terms[b] + i
+                    sign[entry] = -1.0
+                    v[entry] = -v[entry]
+
+
+@njit(cache=True, error_model="numpy")
+def unfolded_draws(  # noqa: PLR0913, PLR0917
+    draws, naive, whiten_data, whiten_column, whiten_row, log_information, start, levels, terms, first_sd,
+    first_partial, sd_at, sd_scale, partial_at, partial_number,
+):  # fmt: skip
+    """The sampler's vectors (draw, entry) → w (draw, effect), sds (draw, sd), partial correlations (draw, partial)."""
+    count, size = draws.shape[0], naive.size
+    w_of, z, v = np.empty((count, size)), np.zeros(size), np.empty(size)
+    sd_of, partial_of = np.empty((count, sd_at.size)), np.empty((count, partial_at.size))
+    for d in range(count):
+        times(whiten_data, whiten_column, whiten_row, draws[d, :size], v)
+        _fold(
+            draws[d], v, levels, terms, start, first_sd, first_partial, sd_at, sd_scale, partial_at,
+            partial_number, log_information, sd_of[d], partial_of[d], np.ones(size),
+        )  # fmt: skip
+        w_of[d] = naive + v
+        fill_group_effects(
+            v, sd_of[d], partial_of[d], 0.0, start, levels, terms, first_sd, first_partial, naive,
+            log_information, w_of[d], z,
+        )  # fmt: skip
+    return w_of, np.exp(sd_of), partial_of
 
 
 _POINTER = types.CPointer(types.float64)
@@ -450,6 +553,20 @@ def _foreign(dim, q, gradient, value, buffer):
     return 0
 
 
-def address() -> int:
+@cfunc(types.int64(types.uint64, types.uint64, _POINTER, _POINTER, types.voidptr), cache=True)
+def _copy(dim, expanded, q, out, buffer):
+    """The sampler's vector as what nutpie stores of a draw."""
+    source, target = carray(q, dim), carray(out, expanded)
+    for j in range(source.size):
+        target[j] = source[j]
+    return 0
+
+
+def address() -> int | None:
     """Where the compiled density is, for nutpie."""
     return _foreign.address
+
+
+def copy_address() -> int | None:
+    """Where the function is that gives nutpie what to store."""
+    return _copy.address

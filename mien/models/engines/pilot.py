@@ -13,9 +13,9 @@ from scipy.optimize import minimize
 from scipy.sparse import csr_array
 
 from mien.models.engines import gaussian_kernel as kernel
-from mien.priors import Exponential, Fixed, HalfNormal, HalfStudentT, Prior
+from mien.priors import LKJ, Exponential, Fixed, HalfNormal, HalfStudentT, Prior
 
-__all__ = ["Pilot", "Rows", "make_pilot"]
+__all__ = ["Marginal", "Pilot", "Rows", "Search", "make_pilot", "make_reference", "partial_numbers"]
 
 
 class Rows(NamedTuple):
@@ -35,17 +35,20 @@ class Pilot(NamedTuple):
     reference: kernel.Reference
 
 
-class _Marginal:
-    """log p(y | θ) with the effects integrated out, for a layout and priors."""
+class Marginal:
+    """log p(y | θ) with the effects integrated out, for a layout and priors.
 
-    def __init__(self, rows: Rows, layout: kernel.Layout, prior_mean, prior_precision) -> None:
+    gram, moment, square, count : W'W, W'y, y'y and the number of rows.
+    """
+
+    def __init__(
+        self, layout: kernel.Layout, gram: csr_array, moment: np.ndarray, square: float, count: int,
+        *, prior_mean: np.ndarray, prior_precision: np.ndarray,
+    ) -> None:  # fmt: skip
         self.layout = layout
         self.prior_mean, self.prior_precision = prior_mean, prior_precision
-        self.gram = (rows.columns.T @ rows.columns).tocsr()
-        self.dense = self.gram.toarray()
-        self.moment = rows.columns.T @ rows.outcome
-        self.square = float(rows.outcome @ rows.outcome)
-        self.count = len(rows.outcome)
+        self.gram, self.dense = gram, gram.toarray()
+        self.moment, self.square, self.count = moment, square, count
 
     def factors(self, sd: np.ndarray, partial: np.ndarray) -> list[np.ndarray]:
         """Λ of every block: diag(sd) times the Cholesky factor of the correlations."""
@@ -107,16 +110,17 @@ def _log_prior(prior: Prior, log_value: float) -> float:
             return 0.0
 
 
-class _Search:
+class Search:
     """The unconstrained vector: log of free sds, free hyperbolic partials, log sigma if free."""
 
-    def __init__(self, marginal: _Marginal, priors, sigma_prior, partial_numbers, partial_free) -> None:
+    def __init__(self, marginal: Marginal, priors, sigma_prior, partial_numbers, partial_free) -> None:
         self.marginal, self.priors, self.sigma_prior = marginal, priors, sigma_prior
         self.free_sd = np.array([not isinstance(prior, Fixed) for prior in priors], dtype=bool)
         self.sd = np.array([prior.value if isinstance(prior, Fixed) else 1.0 for prior in priors])
         self.partial_numbers, self.partial_free = partial_numbers, partial_free
 
     def start(self) -> np.ndarray:
+        """Where to begin: sds a part of what the coefficients leave."""
         spread = np.sqrt(max(self.marginal.square / max(self.marginal.count, 1), 1e-300))
         deviation = self.residual_sd(spread)
         grams = self.marginal.dense.diagonal()
@@ -142,6 +146,7 @@ class _Search:
         return float(np.sqrt(max(left, 1e-10 * self.marginal.square) / max(self.marginal.count, 1)))
 
     def unpack(self, vector: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
+        """Sds, partial correlations and sigma."""
         sd, partial = self.sd.copy(), self.partial_numbers.copy()
         ends = np.cumsum([self.free_sd.sum(), self.partial_free.sum()])
         sd[self.free_sd] = np.exp(vector[: ends[0]])
@@ -150,6 +155,7 @@ class _Search:
         return sd, partial, sigma
 
     def negative_log_density(self, vector: np.ndarray) -> float:
+        """Of the vector, up to a constant; very large where it has none."""
         if np.abs(vector).max(initial=0.0) > 40.0:
             return 1e30
         sd, partial, sigma = self.unpack(vector)
@@ -165,13 +171,27 @@ class _Search:
         return -value if np.isfinite(value) else 1e30
 
 
+def partial_numbers(prior: Prior, k: int) -> list[float]:
+    """For LKJ the exponents alpha of (1 − p²), one a partial correlation; for Fixed the values themselves."""
+    pairs = [(i, j) for i in range(k) for j in range(i)]
+    if isinstance(prior, Fixed):
+        factor = np.linalg.cholesky(np.full((k, k), prior.value) + (1 - prior.value) * np.eye(k))
+        return [float(factor[i, j] / np.sqrt(1 - (factor[i, :j] ** 2).sum())) for i, j in pairs]
+    assert isinstance(prior, LKJ)
+    return [prior.eta + (k - 2 - j) / 2 for _, j in pairs]
+
+
 def make_pilot(
     rows: Rows, layout: kernel.Layout, *, priors, sigma_prior, partial_numbers, partial_free,
     prior_mean: np.ndarray, prior_precision: np.ndarray,
 ) -> Pilot:  # fmt: skip
     """The mode, the statistics around it, and the coordinates for the sampler."""
-    marginal = _Marginal(rows, layout, prior_mean, prior_precision)
-    search = _Search(marginal, priors, sigma_prior, partial_numbers, partial_free)
+    columns, outcome = rows
+    marginal = Marginal(
+        layout, (columns.T @ columns).tocsr(), columns.T @ outcome, float(outcome @ outcome), len(outcome),
+        prior_mean=prior_mean, prior_precision=prior_precision,
+    )  # fmt: skip
+    search = Search(marginal, priors, sigma_prior, partial_numbers, partial_free)
     best = search.start()
     if len(best):
         best = minimize(search.negative_log_density, best, method="BFGS", options={"gtol": 1e-2}).x
@@ -182,11 +202,11 @@ def make_pilot(
     return Pilot(
         sd, partial, sigma,
         _statistics(rows, marginal, effects),
-        _reference(marginal, factors, sigma, effects, upper),
+        make_reference(marginal, factors, sigma, effects, upper),
     )  # fmt: skip
 
 
-def _statistics(rows: Rows, marginal: _Marginal, effects: np.ndarray) -> kernel.Statistics:
+def _statistics(rows: Rows, marginal: Marginal, effects: np.ndarray) -> kernel.Statistics:
     left = rows.outcome - rows.columns @ effects
     gram = marginal.gram
     return kernel.Statistics(
@@ -196,8 +216,8 @@ def _statistics(rows: Rows, marginal: _Marginal, effects: np.ndarray) -> kernel.
     )  # fmt: skip
 
 
-def _reference(
-    marginal: _Marginal, factors: list[np.ndarray], sigma: float, effects: np.ndarray, upper: np.ndarray
+def make_reference(
+    marginal: Marginal, factors: list[np.ndarray], sigma: float, effects: np.ndarray, upper: np.ndarray
 ) -> kernel.Reference:
     """Information of an average level, estimates without shrinkage, and C from the effects' posterior."""
     layout = marginal.layout

@@ -28,6 +28,7 @@ from pytensor.link.numba.dispatch.basic import numba_njit, register_funcify_defa
 
 from mien.models.engines import gaussian_kernel as kernel
 from mien.models.engines import group_coordinates
+from mien.models.engines.pilot import partial_numbers
 from mien.priors import LKJ, Exponential, Fixed, HalfNormal, HalfStudentT, Prior
 
 __all__ = [
@@ -120,18 +121,9 @@ def prior_data(sds: Sequence[Prior], sigma: Prior, corrs: Sequence[Prior], terms
         "sd_prior": np.array([_number(prior) for prior in sds]),
         "sigma_prior": np.array([_number(sigma)]),
         "partial_prior": np.array(
-            [number for prior, k in zip(corrs, terms, strict=True) for number in _partial_numbers(prior, k)]
+            [number for prior, k in zip(corrs, terms, strict=True) for number in partial_numbers(prior, k)]
         ),
     }
-
-
-def _partial_numbers(prior: Prior, k: int) -> list[float]:
-    """For LKJ the exponents alpha of (1 − p²), one a partial correlation; for Fixed the values themselves."""
-    pairs = [(i, j) for i in range(k) for j in range(i)]
-    if isinstance(prior, Fixed):
-        factor = np.linalg.cholesky(np.full((k, k), prior.value) + (1 - prior.value) * np.eye(k))
-        return [float(factor[i, j] / np.sqrt(1 - (factor[i, :j] ** 2).sum())) for i, j in pairs]
-    return [_number(prior) + (k - 2 - j) / 2 for _, j in pairs]
 
 
 def _random_positive(name: str, kind: str, numbers, count: int):
