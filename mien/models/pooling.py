@@ -259,7 +259,7 @@ def _pool(
         sampling = Sampling(sizes["draw"], sizes["chain"], thin, np.random.SeedSequence(entropy))
         return sample_population(estimate, error, codes, df=options.df, prior=numbers, sampling=sampling)
 
-    drawn, failures = _until_good(draw)
+    drawn, failures = _until_good(draw, {"effect": found.shapes, "region_mean": list(regions)})
     lead = ("chain", "draw")
     return xr.Dataset(
         {
@@ -282,15 +282,17 @@ def _pool(
     )  # fmt: skip
 
 
-def _until_good(draw: "Callable[[int], Population]") -> "tuple[Population, list[str]]":
+def _until_good(
+    draw: "Callable[[int], Population]", labels: Mapping[str, Sequence[str]]
+) -> "tuple[Population, list[str]]":
     """Draws that pass, thinned more and more, or the last ones with what they miss."""
     drawn = draw(1)
-    failures = _failures(drawn._asdict())
+    failures = _failures(drawn._asdict(), labels)
     for thin in THINNING:
         if not failures:
             break
         drawn = draw(thin)
-        failures = _failures(drawn._asdict())
+        failures = _failures(drawn._asdict(), labels)
     return drawn, failures
 
 
@@ -302,16 +304,15 @@ def _numbers(priors: Mapping[str, PoolingPrior]) -> tuple[float, float, float, f
     )  # fmt: skip
 
 
-def _failures(drawn: Mapping[str, np.ndarray]) -> list[str]:
-    """What misses R-hat or effective size, as texts."""
+def _failures(drawn: Mapping[str, np.ndarray], labels: Mapping[str, Sequence[str]]) -> list[str]:
+    """What misses R-hat or effective size, as texts; `labels` names what a quantity has several of."""
     failures = []
     for name, draws in drawn.items():
-        for place in range(draws[0, 0].size):
+        for place, label in enumerate(labels.get(name, [""])):
             found = measure(draws.reshape(*draws.shape[:2], -1)[:, :, place])
-            if not (found.r_hat <= R_HAT and min(found.ess_bulk, found.ess_tail) >= ESS):
-                failures.append(
-                    f"{name} {place}: R-hat {found.r_hat:.3f}, ESS {min(found.ess_bulk, found.ess_tail):.0f}"
-                )
+            ess = min(found.ess_bulk, found.ess_tail)
+            if not (found.r_hat <= R_HAT and ess >= ESS):
+                failures.append(f"{name} {label}".strip() + f": R-hat {found.r_hat:.3f}, ESS {ess:.0f}")
     return failures
 
 
