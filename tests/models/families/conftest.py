@@ -43,14 +43,16 @@ SIGN = {"negative": -0.5, "neutral": 0.0, "positive": 0.5}
 
 
 def make_world(
-    truth=None, *, persons=24, pictures=8, films=4, valences=("negative", "positive"), sessions=1, seed=0,
+    truth=None, *, persons=24, pictures=8, films=4, valences=("negative", "positive"), sessions=1, seed=0, replicate=0,
     shape="mouthSmile",
 ):  # fmt: skip
     """One shape; every person sees every stimulus once a session, in an order of their own.
 
-    Condition alternates between the trials of a person and stimulus; `rating` is a person's number by trial.
+    What is shown, who the persons are and how they rate follows `seed`; their faces follow `replicate` too. Condition
+    alternates between the trials of a person and stimulus; `rating` is a person's number by trial.
     """
     truth, rng = truth or Truth(), np.random.default_rng(seed)
+    faces = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(replicate,)))
     stimuli = pd.DataFrame(
         [
             (f"{medium}{valence}{number}", valence, medium)
@@ -68,34 +70,26 @@ def make_world(
     later = session - (sessions - 1) / 2
     trait = rng.normal(26.0, 5.0, persons)
     z = (trait - trait.mean()) / trait.std(ddof=1)
-    own = {
-        name: rng.normal(0.0, 1.0, persons)[person]
-        for name in (
-            "level",
-            "valence",
-            "medium",
-            "valence_medium",
-            "condition",
-            "valence_condition",
-            "rating",
-        )
-    }
-    of_item = rng.normal(0.0, 1.0, (2, len(stimuli)))
+    own_rating, of_item = rng.normal(0.0, 1.0, persons), rng.normal(0.0, 1.0, len(stimuli))
     particular = rng.normal(0.0, 1.5, len(person))
-    rating = 5.0 + x + own["rating"] + of_item[1][item] + particular
+    rating = 5.0 + x + own_rating[person] + of_item[item] + particular
+    own = {
+        name: faces.normal(0.0, 1.0, persons)[person]
+        for name in ("level", "valence", "medium", "valence_medium", "condition", "valence_condition")
+    }
+    stimulus, other = faces.normal(0.0, 1.0, (2, len(stimuli)))[:, item]
     mean = (
         truth.intercept + truth.sd_level * own["level"]
         + (truth.valence + truth.valence_trait * z[person] + truth.sd_valence * own["valence"]) * x
         + (truth.medium + truth.sd_medium * own["medium"]) * film
         + (truth.valence_medium + truth.sd_valence_medium * own["valence_medium"]) * x * film
-        + (truth.condition + truth.sd_condition * own["condition"]
-           + truth.sd_stimulus_condition * rng.normal(0, 1, len(stimuli))[item]) * question
+        + (truth.condition + truth.sd_condition * own["condition"] + truth.sd_stimulus_condition * other) * question
         + (truth.valence_condition + truth.sd_condition * own["valence_condition"]) * x * question
         + truth.trait * z[person] + truth.rating * particular + truth.session * x * later
-        + truth.sd_stimulus * of_item[0][item]
+        + truth.sd_stimulus * stimulus
     )  # fmt: skip
     sigma = np.where(medium == "film", truth.films, 1.0) * truth.sigma
-    activation = mean + rng.normal(0.0, 1.0, len(mean)) * sigma
+    activation = mean + faces.normal(0.0, 1.0, len(mean)) * sigma
     order = rng.random(len(person))
     trial = pd.Series(order).groupby([person, session]).rank().to_numpy().astype(np.int32)
     baseline = 0.1 + rng.normal(0, 0.02, len(person))
@@ -136,6 +130,15 @@ def make_world(
     return World(as_trials(table), people, truth)
 
 
+def make_replicates(count, truth=None, **design):
+    """Many studies of one design, each with faces of its own, as the shapes of one table."""
+    worlds = [
+        make_world(truth, replicate=number, shape=f"r{number:03d}", **design) for number in range(count)
+    ]
+    trials = pd.concat([one.trials.astype({"blend_shape": "str"}) for one in worlds], ignore_index=True)
+    return World(trials.assign(blend_shape=trials["blend_shape"].astype("category")), *worlds[0][1:])
+
+
 def as_trials(table):
     """The types of a Trials table."""
     for name in ("participant", "session", "task", "run", "stimulus", "blend_shape", "tracker", "question"):
@@ -168,6 +171,11 @@ def truth_type():
 @pytest.fixture(scope="session")
 def world_maker():
     return make_world
+
+
+@pytest.fixture(scope="session")
+def replicates_maker():
+    return make_replicates
 
 
 @pytest.fixture(scope="session")

@@ -55,7 +55,7 @@ def test_first_seconds_are_the_shorter_mediums(world, binned):
     assert len(mien.models.first_seconds(trials, 1.2)) == 2 * len(world.trials)
     assert mien.models.first_seconds(trials, 9.0).equals(trials)
     assert first["bin"].dtype == trials["bin"].dtype
-    with pytest.raises(TrialsError, match="the first one ends at 0.5 s"):
+    with pytest.raises(TrialsError, match=r"the first one ends at 0\.5 s"):
         mien.models.first_seconds(trials, 0.3)
     with pytest.raises(TrialsError, match="no column 'time'"):
         mien.models.first_seconds(trials.drop(columns="time"))
