@@ -257,6 +257,10 @@ class Sigmas:
         dim = len(theta)
         return values[0], (values[1 : dim + 1] - values[dim + 1 :]) / 2e-5
 
+    def gradients(self, theta):
+        found = [self.gradient(point) for point in theta]
+        return np.array([value for value, _ in found]), np.array([slope for _, slope in found])
+
 
 @pytest.mark.parametrize(("strata", "rows"), [(3, 50), (32, 50), (52, 1600)])
 def test_many_residual_sds(strata, rows):
@@ -283,10 +287,9 @@ def test_a_density_without_finite_points_is_refused(scatter):
 
     class OnlyTheMode:
         parameters = density.parameters
-        gradient = staticmethod(density.gradient)
 
         def values(self, theta):
-            return np.full(len(theta), -np.inf)
+            return density.values(theta) if len(theta) < 50 else np.full(len(theta), -np.inf)
 
     with pytest.raises(FitError, match="outcome 'smile': expected finite log densities around the mode"):
         importance_sample(OnlyTheMode(), points=400, runs=2, seed=np.random.SeedSequence(1), outcome="smile")

@@ -24,15 +24,14 @@ def test_mode_and_curvature_are_scipys(simulated):
          - density.values((best.x - a + b)[None]) + density.values((best.x - a - b)[None]))[0] / 4e-6
         for a in step] for b in step]  # fmt: skip
     np.testing.assert_allclose(np.linalg.inv(-np.array(hessian)), mode.covariance, rtol=0.1, atol=5e-3)
-    assert mode.gradients <= 45
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_few_gradients_wherever_the_truth_lies(simulated, seed):
+def test_few_steps_wherever_the_truth_lies(simulated, seed):
     rng = np.random.default_rng(seed)
     density = simulated(seed, sds=rng.choice([0.0, 0.2, 1.0], 3), rho=rng.choice([-0.99, 0.0, 0.9]))
     mode = find_mode(density)
-    assert mode.gradients <= 45
+    assert density.calls <= 12
     others = mode.theta + np.random.default_rng(seed).normal(0, 0.3, (300, 5))
     assert density.values(others).max() <= mode.value + 1e-3
 

@@ -32,9 +32,11 @@ from mien.priors import Fixed, ResolvedPrior
 __all__ = ["Density", "Effects", "available_cores", "coordinates", "in_pool", "make_density", "theta_of"]
 
 CHUNK = 175  # points that a thread takes at once
+PARTS, FEW = 4, 10  # fewer points are cut into up to so many parts, of so many points or more
 MOST_SQUARES = 1e14  # of r²/σ² on average, of which the fitted part is taken off: σ below 1e-7 of r's scale
 IN_CACHE = 200_000  # numbers of raw draws that a thread works on, so that they stay in its cache
 MOST_AT_ONCE = 4_000_000  # numbers of raw draws in memory
+SMALLEST = 1.0  # of an sd to start the search from, in units of its scale
 
 
 @cache
@@ -80,7 +82,7 @@ class Density:
         self.parameters, self.places, self.threads = parameters, places, threads
         self.residuals = Residuals.of(moments)
         self.coefficients, self.origin, basis = coordinates(names, priors, moments)
-        self._fill(basis @ moments.gram @ basis.T)
+        self._fill(moments.gram, basis)
         levels = np.diff(np.searchsorted(np.sort(places.term), np.arange(len(moments.columns.terms) + 1)))
         self.levels = np.array([levels[first] for first, _, _ in parameters.blocks])
         prior = self.coefficients
@@ -91,16 +93,16 @@ class Density:
         self.constant = float(moments.rows.sum()) * LOG_2PI + fixed
         self.most_squares = MOST_SQUARES * float(moments.rows.sum())
 
-    def _fill(self, gram: np.ndarray) -> None:
-        """Sums of every cell, gram (component, cell, entry + 1, entry + 1), to their places."""
+    def _fill(self, gram: np.ndarray, basis: np.ndarray) -> None:
+        """Sums of every cell, gram (component, cell, column + 1, column + 1), led by `basis` to their places."""
         places, plan = self.places, self.places.structure.plan
-        components, strata = len(gram), len(self.residuals.rows)
-        self.squares = np.stack(
-            [np.bincount(places.stratum, gram[k, :, -1, -1], strata) for k in range(components)]
-        ).ravel()
-        entries = gram[:, :, places.pairs[:, 0], places.pairs[:, 1]].transpose(
-            0, 2, 1
-        )  # (component, pair, cell)
+        (components, cells), strata = gram.shape[:2], len(self.residuals.rows)
+        gram = gram.reshape(components, cells, -1)
+        squares = gram @ np.outer(basis[-1], basis[-1]).ravel()
+        self.squares = np.concatenate([np.bincount(places.stratum, mine, strata) for mine in squares])
+        one, other = basis[places.pairs.T]
+        products = (one[:, :, None] * other[:, None, :]).reshape(len(one), gram.shape[2])
+        entries = products @ gram.transpose(0, 2, 1)  # (component, pair, cell)
         empty, none = np.zeros(0), np.zeros(0, dtype=np.int64)
         dense, parts = empty, (none, none, none, empty, none)
         if components * strata == 1:
@@ -172,7 +174,8 @@ class Density:
         """
         points, plan = len(copies), self.places.structure.plan
         value = np.empty(points)
-        pieces = max(1, -(-points // CHUNK))
+        pieces = max(1, -(-points // CHUNK), min(PARTS, points // FEW))
+        bounds = [points * piece // pieces for piece in range(pieces + 1)]
         ends = np.concatenate([[0], np.cumsum(copies)])
         streams = [None] * pieces if rng is None else rng.spawn(pieces)
         with np.errstate(all="ignore"):
@@ -182,9 +185,8 @@ class Density:
         step = min(CHUNK, max(1, IN_CACHE // max(1, most)))
 
         def chunk(place: int) -> None:
-            begin, end = place * CHUNK, min((place + 1) * CHUNK, points)
-            for low in range(begin, end, step):
-                part(low, min(low + step, end), streams[place])
+            for low in range(bounds[place], bounds[place + 1], step):
+                part(low, min(low + step, bounds[place + 1]), streams[place])
 
         def part(low: int, high: int, stream) -> None:
             shape = (int(ends[high] - ends[low]), int(plan.start[-1]))
@@ -336,7 +338,7 @@ def coordinates(
     terms = np.zeros((len(columns), len(moments.centre)))
     terms[np.arange(len(columns)), columns] = 1.0
     terms[:, 0] += np.where(columns > 0, moments.centre[columns], 0.0)
-    rows = moments.gram[0].sum(axis=0) + moments.gram[1::3].sum(axis=(0, 1))
+    rows = _whole(moments).sum(axis=0)
     origin = _least_squares(used @ rows @ used.T, used @ rows @ response)
     basis = np.concatenate([terms, used, (response - origin @ used)[None]])
     return prior._replace(mean=prior.mean - origin), origin, basis
@@ -346,20 +348,9 @@ def _least_squares(gram: np.ndarray, score: np.ndarray) -> np.ndarray:
     return np.linalg.lstsq(gram, score, rcond=None)[0] if len(score) else score
 
 
-def _scales(blocks: Sequence[Block], moments: Moments, spread: float) -> np.ndarray:
-    """Of each term: residual sd / √(information of an average level)."""
-    gram = moments.gram[0] + moments.gram[1::3].sum(axis=0)
-    scales = []
-    number = 0
-    for block in blocks:
-        for _ in block.terms:
-            column = int(moments.columns.terms[number])
-            centre = moments.centre[column] if column else 0.0
-            square = gram[:, column, column] + 2 * centre * gram[:, column, 0] + centre**2 * gram[:, 0, 0]
-            square = gram[:, 0, 0] if column == 0 else square
-            scales.append(spread / np.sqrt(max(square.sum() / len(block.levels), 1e-300)))
-            number += 1
-    return np.array(scales)
+def _whole(moments: Moments) -> np.ndarray:
+    """Sums of products of all rows (cell, column + 1, column + 1): those of AR(1) are of first rows and of later."""
+    return moments.gram[0] + moments.gram[1::3].sum(axis=0) if len(moments.gram) > 1 else moments.gram[0]
 
 
 def make_density(
@@ -378,20 +369,37 @@ def theta_of(
     moments: Moments, strata: Sequence[str], *, ar1: bool = False,
 ) -> tuple[Parameters, np.ndarray]:  # fmt: skip
     """The parameters of an outcome, scaled by its residuals about the coefficients, and a theta to start from."""
-    _, used, response = coefficient_prior(design_names, priors, moments)
-    rows = moments.gram[0].sum(axis=0) + moments.gram[1::3].sum(axis=(0, 1))
-    origin = _least_squares(used @ rows @ used.T, used @ rows @ response)
-    left = response - origin @ used
+    basis = coordinates(design_names, priors, moments)[2]
+    terms, left, gram = basis[: len(moments.columns.terms)], basis[-1], _whole(moments)
+    rows = gram.sum(axis=0)
     spread = float(np.sqrt(max(left @ rows @ left, 0.0) / max(moments.rows.sum(), 1.0)))
     sigma = [priors[f"sigma:{name}" if name else "sigma"].prior for name in strata]
     base = float(np.mean([kind.value if isinstance(kind, Fixed) else spread for kind in sigma])) or 1.0
-    scale = _scales(blocks, moments, base if base > 0 else 1.0)
+    levels = np.array([len(block.levels) for block in blocks for _ in block.terms])
+    information = np.sum((terms @ rows) * terms, axis=1) / levels
+    scale = (base if base > 0 else 1.0) / np.sqrt(np.maximum(information, 1e-300))
     parameters = make_parameters(blocks, priors, tuple(strata), ar1 or bool(moments.gaps), scale)
     start = np.zeros(parameters.dim)
-    start[: len(parameters.sd_free)] = np.arcsinh(1.0)
-    sigmas = slice(
-        len(parameters.sd_free) + len(parameters.partial_free),
-        len(parameters.sd_free) + len(parameters.partial_free) + len(parameters.sigma_free),
-    )
-    start[sigmas] = np.log(0.8 * max(spread, 1e-300))
+    phi, _, log_sigma, _ = parameters.parts(start)  # views
+    phi[:] = np.arcsinh(np.maximum(_first_sds(blocks, moments, gram, terms, left, spread) / scale, SMALLEST))[
+        parameters.sd_free
+    ]
+    log_sigma[:] = np.log(0.8 * max(spread, 1e-300))
     return parameters, start
+
+
+def _first_sds(
+    blocks: Sequence[Block], moments: Moments, gram: np.ndarray, terms: np.ndarray, left: np.ndarray, spread: float
+) -> np.ndarray:  # fmt: skip
+    """(term,) by the method of moments: what sums of residuals by level have beyond the rows' own scatter."""
+    products = np.concatenate([terms[:, :, None] * left, terms[:, :, None] * terms[:, None]])
+    flat = gram.reshape(len(gram), len(left) ** 2)
+    pulls, squares = np.split(products.reshape(len(products), len(left) ** 2) @ flat.T, 2)
+    factors = [moments.factors.index(block.factor) for block in blocks for _ in block.terms]
+    found = np.zeros(len(terms))
+    for term, factor in enumerate(factors):
+        pull = np.bincount(moments.codes[:, factor], pulls[term])
+        square = np.bincount(moments.codes[:, factor], squares[term])
+        variance = (pull @ pull - spread**2 * square.sum()) / max(square @ square, 1e-300)
+        found[term] = np.sqrt(max(variance, 0.0))
+    return found
