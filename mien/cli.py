@@ -5,6 +5,7 @@ one message; 130 interrupted. Nothing heavy is imported before a command needs i
 """
 
 import json
+import math
 import os
 import sys
 from collections.abc import Callable
@@ -85,7 +86,16 @@ def _with_progress[T](job: Callable[..., T], *arguments: Any, as_json: bool = Fa
 
 
 def _print_json(value: object) -> None:
-    say(json.dumps(value, indent=2))
+    """JSON has no NaN: what a table lacks is null."""
+    say(json.dumps(_without_nan(value), indent=2))
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_nan(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_without_nan(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 @app.command()
@@ -382,6 +392,7 @@ def fit(
     rating: Annotated[Names, typer.Option(help="a person's number by trial, split three ways")] = None,
     session: Annotated[bool, typer.Option("--session", help="retest: sessions differ")] = False,
     baseline: Annotated[str, typer.Option(help="change (taken off) or covariate")] = "change",
+    pooling: Annotated[str, typer.Option(help="none, or partial: over shapes too")] = "none",
     engine: Annotated[str, typer.Option(help="auto, collapsed or nuts")] = "auto",
     shapes: Annotated[str, typer.Option(help="only these blend shapes, separated by commas")] = "",
     draws: Annotated[int, typer.Option(min=100, help="draws a chain")] = 1000,
@@ -401,6 +412,7 @@ def fit(
         _study(study),
         model,
         choice=choice,
+        pooling=pooling,
         engine=engine,
         shapes=[name.strip() for name in shapes.split(",") if name.strip()],
         draws=draws,
@@ -439,12 +451,18 @@ def _say_effects(effects: Any) -> None:
         "eti_lower": "2.5 %",
         "eti_upper": "97.5 %",
     }
+    if effects["pooled_mean"].notna().any():
+        columns["pooled_mean"] = "pooled"
     rows = [
-        {key: f"{row[key]:+.4f}" if isinstance(row[key], float) else row[key] for key in columns}
+        {key: _number_text(row[key]) if isinstance(row[key], float) else row[key] for key in columns}
         | {"p": f"{row['p_direction']:.3f}", "decision": row["decision"]}
         for row in effects.to_dict("records")
     ]
     say(table(rows, {**columns, "p": "P(direction)", "decision": "against ROPE"}))
+
+
+def _number_text(value: float) -> str:
+    return f"{value:+.4f}" if math.isfinite(value) else "-"
 
 
 @app.command()

@@ -7,6 +7,7 @@ import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -57,6 +58,7 @@ def fit_models(  # noqa: PLR0913  (the public face)
     model: str,
     *,
     choice: FamilyChoice | None = None,
+    pooling: str = "none",
     engine: str = "auto",
     shapes: Sequence[str] = (),
     draws: int = 1000,
@@ -71,6 +73,7 @@ def fit_models(  # noqa: PLR0913  (the public face)
     ----------
     model : a name in FAMILIES, or "all".
     choice : the families' options by columns of the study.
+    pooling : "none", or "partial" to pool each effect over shapes too.
     shapes : only these blend shapes or contrasts; () takes all.
     refit : fit again although the same fit is stored.
     first : only the primary model.
@@ -83,6 +86,7 @@ def fit_models(  # noqa: PLR0913  (the public face)
     trials = _chosen(load_trials(study), shapes)
     trials.attrs["recipe_sha256"] = load_prep(study)["recipe_sha256"]
     plans = plan_fits(study, trials, model, choice or FamilyChoice())
+    plans = [plan._replace(spec=replace(plan.spec, pooling=pooling)) for plan in plans]
     settings = _Settings(engine, draws, seed, refit)
     return [_fitted(study, plan, settings, progress) for plan in (plans[:1] if first else plans)]
 
