@@ -1,6 +1,8 @@
 """Which models a study is asked to fit: families with options, on the columns that the study folder has.
 
-    valence, time   one model
+    valence         one model
+    time            one, over the equal first seconds of films and pictures; without the change over trials where the
+                    design check says that it is not identified
     task            two: over the equal first seconds ("task", the primary one) and over whole stimuli ("task-whole")
     traits          one for each trait, or one for all of them together; adjusted for age, sex and group where the
                     participants table has them and they vary, unless covariates are named
@@ -17,7 +19,7 @@ from typing import Any, NamedTuple, cast
 
 import pandas as pd
 
-from mien.models import ModelSpec, design_check, first_seconds, task, traits, valence
+from mien.models import ModelSpec, design_check, first_seconds, task, time, traits, valence
 from mien.models.levels import labels_in_use
 from mien.study.errors import SpecError, TrialsError
 from mien.study.folder import Study
@@ -27,7 +29,12 @@ from mien.study.trials import RESERVED
 
 __all__ = ["FAMILIES", "FamilyChoice", "FitPlan", "plan_fits"]
 
-FAMILIES: Mapping[str, Callable[..., ModelSpec]] = {"valence": valence, "task": task, "traits": traits}
+FAMILIES: Mapping[str, Callable[..., ModelSpec]] = {
+    "valence": valence,
+    "time": time,
+    "task": task,
+    "traits": traits,
+}
 ALL = "all"
 NO_COVARIATES = ("none",)
 STANDARD = tuple(name for name in new_participants().columns if name != "participant_id")  # of every study
@@ -171,7 +178,25 @@ def _of_family(
         return [] if everything and media < 2 else _task(common, choice, trials)
     if name == "traits":
         return _traits(columns, choice, common, trials, everything=everything)
-    return [FitPlan(FAMILIES[name](**common, traits=choice.traits if not everything else ()), trials)]
+    if name == "time":
+        return [_time(common, choice, trials, everything=everything)]
+    return [FitPlan(FAMILIES[name](**common, traits=() if everything else choice.traits), trials)]
+
+
+def _time(
+    common: Mapping[str, Any], choice: FamilyChoice, trials: pd.DataFrame, *, everything: bool
+) -> FitPlan:
+    """Over the equal first seconds; a trial has an effect of its own already."""
+    options = {**common, "repeated": False}
+    if everything:
+        options |= {"conditions": (), "ratings": ()}
+    order = design_check(_one_shape(trials)).facts.get("order") or {}
+    spec = time(
+        **options,
+        traits=() if everything else choice.traits,
+        habituation=order.get("habituation") == "identified",
+    )
+    return FitPlan(spec, first_seconds(trials))
 
 
 def _task(common: Mapping[str, Any], choice: FamilyChoice, trials: pd.DataFrame) -> list[FitPlan]:

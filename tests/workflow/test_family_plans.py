@@ -80,9 +80,9 @@ def plan(study, model, repeats=1, **choice):
 def test_all_is_every_family_that_the_study_allows(study):
     plans = plan(study, "all")
     assert [one.spec.name for one in plans] == [
-        "valence", "task", "task-whole", "traits-empathy", "traits-anxiety",
+        "valence", "time", "task", "task-whole", "traits-empathy", "traits-anxiety",
     ]  # fmt: skip
-    of_trait = plans[3].spec.formula
+    of_trait = plans[4].spec.formula
     assert "valence:empathy_z + age_z + valence:age_z + sex + valence:sex" in of_trait
     assert "group" not in of_trait  # one level only
     assert "participant:stimulus" not in of_trait
@@ -95,6 +95,20 @@ def test_the_task_is_fitted_over_equal_first_seconds_and_whole(study):
     assert whole.trials["bin"].max() == 4
     assert "equal first seconds" in first.spec.answers
     assert first.trials.attrs["recipe_sha256"] == "ab"
+
+
+def test_time_is_fitted_over_equal_first_seconds_and_asks_the_design_check(study):
+    (only,) = plan(study, "time")
+    assert only.trials["bin"].max() == 2
+    assert "center(trial)" not in only.spec.formula  # everybody had one order
+    trials = make_trials()
+    trials["trial"] = np.array([[1, 2, 3, 4], [4, 3, 2, 1], [2, 4, 1, 3]])[
+        trials["participant"].cat.codes, trials["trial"] - 1
+    ]
+    (free,) = plan_fits(study, trials, "time", FamilyChoice())
+    assert "valence:center(trial)" in free.spec.formula
+    with pytest.raises(SpecError, match="expected no ratings"):
+        plan(study, "time", ratings=("rating_warm",))
 
 
 def test_options_go_to_the_columns_they_belong_to(study):
@@ -155,7 +169,7 @@ def test_a_study_of_pictures_alone_has_no_task(study):
     trials = make_trials()
     pictures = trials[trials["medium"] == "picture"].reset_index(drop=True)
     names = [one.spec.name for one in plan_fits(study, pictures, "all", FamilyChoice())]
-    assert names == ["valence", "traits-empathy", "traits-anxiety"]
+    assert names == ["valence", "time", "traits-empathy", "traits-anxiety"]
 
 
 def test_notes_say_who_is_left_out():
