@@ -49,6 +49,7 @@ NORMAL, HALF_NORMAL, HALF_STUDENT_T, EXPONENTIAL, ABOVE_BEFORE = 0, 1, 2, 3, 4
 HALF_LOG_2_PI = 0.9189385332046727
 EASY = 300.0  # |η| and cutpoints up to which exponentials of them neither overflow nor vanish
 KEPT = 11  # numbers that rows keep for the next one
+FREE = {"contract", "reassoc", "arcp"}  # order of sums and products is free; infinities and NaN stay
 HEADER = 11  # whole numbers before the arrays of a packed model
 
 
@@ -59,7 +60,8 @@ class Model(NamedTuple):
     start, levels, terms, first_sd, first_partial : (block,) as in `gaussian_kernel.Layout`.
     first_entry : (predictor + 1,) the entries of a row that belong to each predictor.
     entry : (row, entry) place in w; value : (row, entry) its factor.
-    offset : (predictor, row), from coefficients held fixed.
+    same : (predictor,) 1 where all rows have the same predictor.
+    offset : (row, predictor), from coefficients held fixed.
     kind : (row,) ZERO, INSIDE or ONE.
     data : (row, 2) of rows INSIDE: log y and log(1 − y) of the betas, y of student_t, y and log y of hurdle_gamma.
     naive, whiten_data, whiten_column, whiten_row, log_information : as in `gaussian_kernel.Reference`.
@@ -77,6 +79,7 @@ class Model(NamedTuple):
     first_sd: np.ndarray
     first_partial: np.ndarray
     first_entry: np.ndarray
+    same: np.ndarray
     entry: np.ndarray
     value: np.ndarray
     offset: np.ndarray
@@ -102,8 +105,8 @@ def pack(model: Model) -> np.ndarray:
     """The model as one int64 buffer; its second part is read as float64."""
     places = np.concatenate([
         model.start, model.levels, model.terms, model.first_sd, model.first_partial, model.first_entry,
-        model.entry.ravel(), model.kind, model.whiten_column, model.whiten_row, model.prior_kind, model.sd_kind,
-        model.sd_at, model.partial_at,
+        model.same, model.entry.ravel(), model.kind, model.whiten_column, model.whiten_row, model.prior_kind,
+        model.sd_kind, model.sd_at, model.partial_at,
     ]).astype(np.int64)  # fmt: skip
     numbers = np.concatenate([
         model.value.ravel(), model.offset.ravel(), model.data.ravel(), model.naive, model.whiten_data,
@@ -121,7 +124,7 @@ def pack(model: Model) -> np.ndarray:
 # Special functions
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", fastmath=FREE)
 def _shifted(x):
     """Stirling's series: z, Σ of log Γ(z) beyond (z − ½) log z − z + ½ log 2π, that of ψ(z), P and P'/P.
 
@@ -146,7 +149,7 @@ def _shifted(x):
     return z, of_gamma, of_digamma, product, ratio
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", fastmath=FREE)
 def log_gamma_and_digamma(x):
     """Log Γ(x) and ψ(x) for x > 0."""
     z, of_gamma, of_digamma, product, ratio = _shifted(x)
@@ -154,7 +157,7 @@ def log_gamma_and_digamma(x):
     return (z - 0.5) * log_z - z + HALF_LOG_2_PI + of_gamma - np.log(product), log_z + of_digamma - ratio
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", fastmath=FREE)
 def _two_log_gammas(p, q):
     """Log Γ(p) + log Γ(q), ψ(p) and ψ(q); one logarithm fewer than apart."""
     z, gamma_z, digamma_z, product_z, ratio_z = _shifted(p)
@@ -168,7 +171,7 @@ def _two_log_gammas(p, q):
     )
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", fastmath=FREE)
 def _log_logistic(x):
     """Log of s(x) = 1 / (1 + e^−x), and s(−x)."""
     if x >= 0.0:
@@ -181,7 +184,7 @@ def _log_logistic(x):
 # Rows. `kept` holds what depends on further parameters alone: most often they are the same in every row.
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", fastmath=FREE)
 def _student_t(y, mu, log_sigma, log_nu, kept, out):
     if log_nu != kept[0]:
         nu = np.exp(log_nu)
@@ -202,7 +205,7 @@ def _student_t(y, mu, log_sigma, log_nu, kept, out):
     return kept[2] - log_sigma - 0.5 * (nu + 1.0) * tail
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", fastmath=FREE)
 def _keep_gamma(log_x, kept):
     """`kept` = log x, x, log Γ(x), ψ(x)."""
     if log_x != kept[0]:
@@ -210,7 +213,7 @@ def _keep_gamma(log_x, kept):
         kept[2], kept[3] = log_gamma_and_digamma(kept[1])
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", fastmath=FREE)
 def _beta(log_y, log_rest, eta, log_phi, kept, out):
     """Beta(μφ, (1 − μ)φ) of a row inside (0, 1); adds to out[0] and out[1]."""
     _keep_gamma(log_phi, kept)
@@ -227,7 +230,7 @@ def _beta(log_y, log_rest, eta, log_phi, kept, out):
     return kept[2] - log_gammas + (p - 1.0) * log_y + (q - 1.0) * log_rest
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", fastmath=FREE)
 def _keep_cutpoints(cut, log_gap, kept):
     """`kept[4:]` = c_0, log(c_1 − c_0), c_1 − c_0, e^c_0, e^−c_1, log(1 − e^−gap), 1 / (e^gap − 1)."""
     if cut != kept[4] or log_gap != kept[5]:
@@ -237,7 +240,7 @@ def _keep_cutpoints(cut, log_gap, kept):
         kept[9], kept[10] = np.log(-np.expm1(-gap)), 1.0 / np.expm1(gap)
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", fastmath=FREE)
 def _ordered_beta(kind, log_y, log_rest, predictors, kept, out):
     eta = predictors[0]
     _keep_cutpoints(predictors[2], predictors[3], kept)
@@ -264,7 +267,7 @@ def _ordered_beta(kind, log_y, log_rest, predictors, kept, out):
     return between + kept[9] + _beta(log_y, log_rest, eta, predictors[1], kept, out)
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", fastmath=FREE)
 def _chance(yes, logit, kept, out, place):
     """Bernoulli log probability of what happened, or not, given the logit of its chance; kept: logit, log s, s(−)."""
     if logit != kept[0]:
@@ -277,7 +280,7 @@ def _chance(yes, logit, kept, out, place):
     return kept[1] - logit
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", fastmath=FREE)
 def _hurdle_gamma(y, log_y, log_mu, log_shape, kept, out):
     _keep_gamma(log_shape, kept)
     shape = kept[1]
@@ -287,7 +290,7 @@ def _hurdle_gamma(y, log_y, log_mu, log_shape, kept, out):
     return shape * (log_shape - log_mu) - kept[2] + (shape - 1.0) * log_y - shape * ratio
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", fastmath=FREE)
 def _row(family, kind, first, second, eta, kept, out):
     """Log density of one row; its derivatives by η in `out`."""
     for m in range(eta.size):
@@ -320,23 +323,43 @@ def row_densities(family, kind, data, eta):
 
 
 @njit(cache=True, error_model="numpy")
-def _rows(family, first_entry, entry, value, offset, kind, data, w, w_bar):  # noqa: PLR0913, PLR0917
+def _rows(family, first_entry, same, entry, value, offset, kind, data, w, w_bar):  # noqa: PLR0913, PLR0917
     """Log density of all rows; its gradient by w is added to `w_bar`."""
-    predictors, rows = offset.shape
+    rows, predictors = offset.shape
     kept = np.full(KEPT, np.nan)
-    eta, out = np.empty(predictors), np.empty(predictors)
+    eta, out, together = np.empty(predictors), np.empty(predictors), np.zeros(predictors)
+    varying = np.flatnonzero(same == 0)
+    for m in range(predictors):
+        if same[m]:
+            eta[m] = _predictor(m, 0, first_entry, entry, value, offset, w)
     total = 0.0
     for i in range(rows):
-        for m in range(predictors):
-            eta[m] = offset[m, i]
-            for e in range(first_entry[m], first_entry[m + 1]):
-                eta[m] += value[i, e] * w[entry[i, e]]
+        for m in varying:
+            eta[m] = _predictor(m, i, first_entry, entry, value, offset, w)
         total += _row(family, kind[i], data[i, 0], data[i, 1], eta, kept, out)
+        for m in varying:
+            _pass_back(m, i, first_entry, entry, value, out[m], w_bar)
         for m in range(predictors):
-            if out[m] != 0.0:
-                for e in range(first_entry[m], first_entry[m + 1]):
-                    w_bar[entry[i, e]] += value[i, e] * out[m]
+            together[m] += out[m]
+    for m in range(predictors):
+        if same[m]:
+            _pass_back(m, 0, first_entry, entry, value, together[m], w_bar)
     return total
+
+
+@njit(cache=True, error_model="numpy")
+def _predictor(m, i, first_entry, entry, value, offset, w):
+    eta = offset[i, m]
+    for e in range(first_entry[m], first_entry[m + 1]):
+        eta += value[i, e] * w[entry[i, e]]
+    return eta
+
+
+@njit(cache=True, error_model="numpy")
+def _pass_back(m, i, first_entry, entry, value, slope, w_bar):
+    """Adjoint of `_predictor`."""
+    for e in range(first_entry[m], first_entry[m + 1]):
+        w_bar[entry[i, e]] += value[i, e] * slope
 
 
 # Priors
@@ -404,6 +427,8 @@ def log_density(q, buffer_int, buffer_float, gradient):  # noqa: PLR0915  (takin
     i += 5 * blocks
     first_entry = buffer_int[i : i + predictors + 1]
     i += predictors + 1
+    same = buffer_int[i : i + predictors]
+    i += predictors
     entries = first_entry[predictors]
     entry = buffer_int[i : i + rows * entries].reshape(rows, entries)
     i += rows * entries
@@ -422,7 +447,7 @@ def log_density(q, buffer_int, buffer_float, gradient):  # noqa: PLR0915  (takin
 
     value = buffer_float[f : f + rows * entries].reshape(rows, entries)
     f += rows * entries
-    offset = buffer_float[f : f + predictors * rows].reshape(predictors, rows)
+    offset = buffer_float[f : f + predictors * rows].reshape(rows, predictors)
     f += predictors * rows
     data = buffer_float[f : f + 2 * rows].reshape(rows, 2)
     f += 2 * rows
@@ -453,7 +478,7 @@ def log_density(q, buffer_int, buffer_float, gradient):  # noqa: PLR0915  (takin
         v, log_sd, partial, 0.0, start, levels, terms, first_sd, first_partial, naive, log_information, w, z
     )
     w_bar, log_sd_bar, partial_bar = np.zeros(size), np.zeros(sds), np.zeros(partials)
-    total = _rows(family, first_entry, entry, value, offset, kind, data, w, w_bar)
+    total = _rows(family, first_entry, same, entry, value, offset, kind, data, w, w_bar)
     total += _coefficients(prior_kind, prior_number, prior_scale, size - count, w, w_bar)
     total += group_effects_reverse(
         w, z, v, w_bar, log_sd, partial, 0.0, start, levels, terms, first_sd, first_partial, naive,

@@ -179,7 +179,8 @@ def _prepare(family: str, outcome: Outcome) -> _Prepared:
     pilot = make_likelihood_pilot(RowModel(code, columns, offset, kind, data), layout, priors, start)
     return _Prepared(
         kernel.Model(
-            code, *layout[:5], first_entry, entry, value, offset, kind, data,
+            code, *layout[:5], first_entry, _same(first_entry, entry, value, offset), entry, value, offset.T,
+            kind, data,
             *pilot.reference[1:], *_prior_arrays(free), *_hyper_arrays(priors, size),
         ),
         layout, pilot, free, fixed,
@@ -207,6 +208,15 @@ def _entries(
     if not entry:
         return np.array(ends), np.zeros((rows, 0), dtype=np.int64), np.zeros((rows, 0))
     return np.array(ends), np.column_stack(entry).astype(np.int64), np.column_stack(value)
+
+
+def _same(first_entry: np.ndarray, entry: np.ndarray, value: np.ndarray, offset: np.ndarray) -> np.ndarray:
+    """(predictor,) 1 where no row differs from the first."""
+    alike = (entry == entry[0]).all(axis=0) & (value == value[0]).all(axis=0)
+    return np.array([
+        int(alike[a:b].all() and (offset[m] == offset[m, 0]).all())
+        for m, (a, b) in enumerate(pairwise(first_entry))
+    ])  # fmt: skip
 
 
 def _matrix(entry: np.ndarray, value: np.ndarray, size: int) -> csr_array:
