@@ -52,7 +52,12 @@ def named(draws, density):
     for name in density.parameters.names:
         if name.startswith("corr:"):
             values[name] = next(iter(draws.correlations.values()))[..., 1, 0]
-    return {name: values[name].ravel() for name in density.parameters.names}
+    return {name: tamed(name, values[name].ravel()) for name in density.parameters.names}
+
+
+def tamed(name, value):
+    """Standard deviations on a scale that is logarithmic far out: with heavy tails they have no variance to compare."""
+    return np.arcsinh(value) if name.startswith("sd:") else value
 
 
 def grid_moments(density, lower, upper, size):
@@ -65,7 +70,8 @@ def grid_moments(density, lower, upper, size):
     weight = np.exp(log - log.max())
     weight /= weight.sum()
     found = {}
-    for name, value in quantities(density.parameters, points).items():
+    for name, untamed in quantities(density.parameters, points).items():
+        value = tamed(name, untamed)
         mean = float(weight @ value)
         found[name] = mean, float(np.sqrt(weight @ (value - mean) ** 2))
     return found
@@ -105,10 +111,10 @@ def disagreements(draws, density, size, sd_within=0.12):
     return failures
 
 
-def check(formula, data, size=60, sd_within=0.12, **fields):
+def check(formula, data, size=60, **fields):
     draws, density = posterior(formula, data, **fields)
     assert draws.verdict["passed"], draws.verdict
-    assert disagreements(draws, density, size, sd_within) == []
+    assert disagreements(draws, density, size) == []
     for values in (*draws.coefficients.values(), *draws.effects.values()):
         assert np.isfinite(values).all()
     return draws
@@ -151,14 +157,13 @@ def test_effects_far_larger_than_residuals():
 
 
 def test_two_levels_and_a_prior_with_heavy_tails():
-    data = table(persons=2)  # hardly a variance to estimate: over seeds its estimate goes from 1.9 to 3.3
-    check(INTERCEPTS, data, 200, sd_within=0.6, priors={"sd": HalfStudentT(1, 5)})
+    check(INTERCEPTS, table(persons=2), 200, priors={"sd": HalfStudentT(1, 5)})
 
 
 def test_two_levels_far_apart():
     data = table(persons=2)
-    data["y"] += 100.0 * (data["p"] == "p001")  # again a tail that few draws meet
-    check(INTERCEPTS, data, 200, sd_within=0.35, priors={"sd": HalfStudentT(1, 5)})
+    data["y"] += 100.0 * (data["p"] == "p001")
+    check(INTERCEPTS, data, 200, priors={"sd": HalfStudentT(1, 5)})
 
 
 def test_correlation_of_neighbours_near_one():
