@@ -102,7 +102,8 @@ def _fitted(study: Study, plan: FitPlan, settings: _Settings, progress: Progress
     if path.exists() and not settings.refit:
         return _told(path, False, load(path).attrs)
     tell = progress and (lambda done, total, _shape: progress(done, total, f"fitting {spec.name}"))
-    made = fit(spec, trials, **keywords, progress=tell)
+    # Every trial has effects of its own where there are curves: a gigabyte, which `mien.group_effects` draws when asked
+    made = fit(spec, trials, **keywords, group_effects=not spec.smooths, progress=tell)
     with _out_of_the_way(path):
         save(made, path, fingerprint=sha256)
     return _told(path, True, made.attrs)
