@@ -1,5 +1,7 @@
 """Courses, bands and peaks against curves that are known."""
 
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -18,6 +20,8 @@ from mien.models.courses import (
 from mien.models.families.time import time
 from mien.models.fitting import make_problem
 from mien.models.spec import ModelSpec
+from mien.priors import HalfNormal, HalfStudentT, Normal
+from mien.simulation.calibration import calibrate
 from mien.simulation.model_draws import draw_model
 from mien.study.errors import FitError, SpecError
 
@@ -168,7 +172,22 @@ def test_what_has_no_course_is_refused():
         time(conditions="question")
 
 
-# Slow: how often bands hold the curve
+# Slow: calibration, and how often bands hold the curve
+
+
+@pytest.mark.statistical("families")
+def test_a_small_time_model_is_calibrated():
+    priors = {
+        "Intercept": Normal(0, 1), "beta": Normal(0, 0.5), "sd": HalfNormal(0.5), "sigma": HalfStudentT(4, 1),
+        "rho": Normal(0, 0.5),
+    }  # fmt: skip
+    spec = dataclasses.replace(SMALL, priors=priors)
+    found = calibrate(spec, table(6, 6, 8), replicates=1000, seed=3, workers=2, saboteurs=True)
+    print({name: round(far, 2) for name, far in found.verdict.distance.items()}, found.verdict.failed)
+    assert found.verdict.passed, found.verdict
+    assert found.verdict.failed <= 50
+    for saboteur in ("mean + .2 sd", "prior returned"):
+        assert not found.verdict_of(saboteur).passed, saboteur
 
 
 def share_inside(truth, told):
