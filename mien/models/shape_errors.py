@@ -201,17 +201,17 @@ class _Influence(NamedTuple):
 
 
 def _influence(fit: xr.DataTree, outcome: Outcome, at: np.ndarray) -> _Influence:
-    """Weights of generalised least squares times residuals, for rows that are independent given the effects."""
+    """Weights of generalised least squares times residuals, row by row."""
     natural = natural_of(fit, outcome.name, outcome)
     sd = _row_sd(outcome, natural.sigma)
     whiten = _whitening(outcome, sd, float(natural.rho.mean()))
-    columns, response = whiten @ outcome.design.columns, whiten @ outcome.response
+    columns, response = outcome.design.columns, outcome.response
     for place in np.setdiff1d(np.arange(columns.shape[1]), at):
         known = coefficients_of(fit, outcome.name, [outcome.design.coefficients[place]])[0, 0]
         response = response - known * columns[:, place]
     x = columns[:, at]
-    effects, common = _group_columns(fit, outcome, whiten)
-    weighted = _times_inverse(effects, np.column_stack([x, response]))
+    effects, common = _group_columns(fit, outcome)
+    weighted = _times_inverse(effects, whiten, np.column_stack([x, response]))
     weights = weighted[:, :-1] @ np.linalg.inv(x.T @ weighted[:, :-1])  # A, transposed
     slopes = weights.T @ response
     curves = common.T @ (weighted[:, -1] - weighted[:, :-1] @ slopes)
@@ -250,7 +250,7 @@ def _whitening(outcome: Outcome, sd: np.ndarray, rho: float) -> Any:
     return sparse.csr_array((sparse.diags_array(left) - lag) @ scale)
 
 
-def _group_columns(fit: xr.DataTree, outcome: Outcome, whiten: Any) -> tuple[Any, Any]:
+def _group_columns(fit: xr.DataTree, outcome: Outcome) -> tuple[Any, Any]:
     """Sparse (row, effect), of effects that are independent with variance 1: all, and those of a single level."""
     from scipy import sparse
 
@@ -272,22 +272,23 @@ def _group_columns(fit: xr.DataTree, outcome: Outcome, whiten: Any) -> tuple[Any
         scaled = block.columns @ (vectors * np.sqrt(np.maximum(values, 0.0)))
         places = block.codes[:, None] * terms + np.arange(terms)
         flat = (scaled.ravel(), places.ravel(), np.arange(rows + 1) * terms)
-        columns = whiten @ sparse.csr_array(flat, shape=(rows, len(block.levels) * terms))
+        columns = sparse.csr_array(flat, shape=(rows, len(block.levels) * terms))
         parts[len(block.levels) == 1].append(columns)
     common = sparse.hstack(parts[True], format="csr")
     return sparse.hstack([common, *parts[False]], format="csr"), common
 
 
-def _times_inverse(effects: Any, x: np.ndarray) -> np.ndarray:
-    """V⁻¹x for V = I + ZZ'."""
+def _times_inverse(effects: Any, whiten: Any, x: np.ndarray) -> np.ndarray:
+    """V⁻¹x for V = R + ZZ', with R⁻¹ = W'W."""
     from scipy import sparse
     from scipy.sparse.linalg import splu
 
-    if effects.shape[1] == 0:
-        return x
-    inner = sparse.csc_array(effects.T @ effects + sparse.eye_array(effects.shape[1]))
-    factor = splu(inner, permc_spec="MMD_AT_PLUS_A", options={"SymmetricMode": True})
-    return x - effects @ factor.solve(np.asarray(effects.T @ x))
+    white, x = whiten @ effects, whiten @ x
+    if effects.shape[1]:
+        inner = sparse.csc_array(white.T @ white + sparse.eye_array(effects.shape[1]))
+        factor = splu(inner, permc_spec="MMD_AT_PLUS_A", options={"SymmetricMode": True})
+        x = x - white @ factor.solve(np.asarray(white.T @ x))
+    return whiten.T @ x
 
 
 # Which rows share errors
