@@ -357,5 +357,6 @@ def _summary(draws: np.ndarray, unpooled: float, ci_prob: float) -> dict[str, fl
     lower, upper = np.quantile(draws, [(1 - ci_prob) / 2, (1 + ci_prob) / 2])
     positive = float((draws > 0).mean())
     mean = float(draws.mean())
-    numbers = mean, draws.std(ddof=1), lower, upper, max(positive, 1.0 - positive), 1.0 - mean / unpooled
+    shrinkage = 1.0 - mean / unpooled if unpooled else np.nan
+    numbers = mean, draws.std(ddof=1), lower, upper, max(positive, 1.0 - positive), shrinkage
     return dict(zip(POOLED_COLUMNS, map(float, numbers), strict=True))
