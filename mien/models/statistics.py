@@ -81,7 +81,7 @@ class Statistics:
         from mien.models.fitting import _overrides, _parameter_names
 
         self._check(spec)
-        names, overrides = _parameter_names(self.design, self.residual), _overrides(spec)
+        names, overrides = _parameter_names(self.design, self.residual, spec.family, {}), _overrides(spec)
         none = np.zeros(0)
         outcomes = tuple(
             Outcome(name, self.design, none, none, resolve(overrides, names, scale), self.residual, moments)
