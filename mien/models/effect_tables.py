@@ -6,8 +6,11 @@ in_rope       share of the posterior inside ±rope; rope = 0.1 residual sd unles
 decision      where the *interval* lies: inside | outside | undecided (never "no effect")
 beta_std      b · sd(x) / sd(y), sd(y) from the model draw by draw: coefficients + groups + residual
 beta_sigma    b / sigma, draw by draw
-units         "contrast" where a row is a weighted sum of shapes: the units of its weights
+units         "probability" of chances; "contrast" where a row is a weighted sum of shapes: the units of its weights
 pooled_…      the same effect pooled over shapes, where the fit has it (`pooling`), and what pooling took away
+
+With a link (`likelihoods`) effects are contrasts of the mean response over persons and stimuli (`mean_response`), each
+followed by its parts: "valence", "valence (chance of moving)", "valence (mean when moving)", "valence (chance of 1)".
 """
 
 import json
@@ -20,16 +23,24 @@ import xarray as xr
 
 from mien.models.design import RESERVED_NAMES
 from mien.models.diagnostics import measure, outcomes_of
+from mien.models.mean_response import (
+    effect_names,
+    has_link,
+    mean_response,
+    parameter_variables,
+    residual_sd,
+)
 from mien.models.pooling import POOLED_COLUMNS, with_pooled
 from mien.models.smooths import is_smooth_term, sd_name
 from mien.study.blend_shapes import region
 from mien.study.errors import FitError
 from mien.study.linear_combination import parse_linear_combination
 
-__all__ = ["COLUMNS", "ROPE_OF_SIGMA", "effects"]
+__all__ = ["COLUMNS", "ROPE_OF_SIGMA", "coefficient_names", "effects"]
 
 ROPE_OF_SIGMA = 0.1  # residual sds; STATISTICS 8
 CI_PROB = 0.95
+ROUNDING = 1e-12  # of a contrast that the model holds at 0
 COLUMNS = (
     "effect", "blend_shape", "region", "units", "mean", "sd", "eti_lower", "eti_upper", "ci_kind", "ci_prob",
     "p_direction", "direction", "in_rope", "rope", "decision", "beta_std", "beta_std_lower", "beta_std_upper",
@@ -77,33 +88,59 @@ def effects(
     """
     if not 0 < ci_prob < 1:
         raise FitError(f"ci_prob: expected a number between 0 and 1, found {ci_prob!r}.")
-    names = _coefficient_names(fit)
+    names = coefficient_names(fit)
     asked = hypotheses or {name: name for name in names if name != "Intercept"} or {"Intercept": "Intercept"}
     weights = {effect: parse_linear_combination(text, names) for effect, text in asked.items()}
     failed = json.loads(fit.attrs["diagnostics_detail"])["failed"]
     contrasts = json.loads(fit.attrs["model_spec"])["contrasts"]
     rows = []
     for label in outcomes_of(fit):
-        outcome = _outcome(fit, label, names)
+        parts = _parts(fit, label, names)
+        units = "contrast" if label in contrasts else str(fit.attrs["units"])
         for effect, combination in weights.items():
-            row = _row(outcome, combination, _rope(rope, outcome), ci_prob)
-            verdict = "failed" if (label or "") in failed else "passed"
-            rows.append(
-                {"effect": effect, "blend_shape": outcome.name, "region": region(outcome.name) if label else "",
-                 "units": "contrast" if outcome.name in contrasts else fit.attrs["units"], **row, "verdict": verdict}
-            )  # fmt: skip
+            for part, outcome in parts.items():
+                if part and not _moves(outcome, combination):  # by the model, not by the data
+                    continue
+                width = _rope(None if "chance" in part else rope, outcome)
+                row = _row(outcome, combination, width, ci_prob)
+                verdict = "failed" if (label or "") in failed else "passed"
+                rows.append(
+                    {"effect": f"{effect} ({part})" if part else effect, "blend_shape": outcome.name,
+                     "region": region(outcome.name) if label else "",
+                     "units": "probability" if "chance" in part else units, **row, "verdict": verdict}
+                )  # fmt: skip
     table = pd.DataFrame(rows, columns=[name for name in COLUMNS if name not in POOLED_COLUMNS])
     return with_pooled(table, fit, weights, ci_prob)
 
 
-def _coefficient_names(fit: xr.DataTree) -> list[str]:
+def coefficient_names(fit: xr.DataTree) -> list[str]:
+    """Names of the coefficients of a fit, the intercept among them."""
+    if has_link(fit):
+        return effect_names(fit)
     posterior = fit["posterior"].dataset
     lead = 2 if outcomes_of(fit) == [None] else 3
+    reserved = {*RESERVED_NAMES, *parameter_variables(fit)}
     return [
         str(name)
         for name, item in posterior.data_vars.items()
-        if item.ndim == lead and name not in RESERVED_NAMES and not str(name).endswith("_sigma")
+        if item.ndim == lead and name not in reserved and not str(name).endswith("_sigma")
     ]
+
+
+def _parts(fit: xr.DataTree, label: str | None, names: list[str]) -> dict[str, _Outcome]:
+    """The response, and with a link its parts."""
+    if not has_link(fit):
+        return {"": _outcome(fit, label, names)}
+    return {
+        one.part: _Outcome(label or "", one.contrasts, one.sigma, one.sd_y, one.sd_x)
+        for one in mean_response(fit, label, names)
+    }
+
+
+def _moves(outcome: _Outcome, combination: Mapping[str, float]) -> bool:
+    """Whether the model lets a contrast differ from 0."""
+    draws = [weight * outcome.coefficients[name] for name, weight in combination.items()]
+    return bool(np.abs(sum(draws)).max() > ROUNDING)
 
 
 def _outcome(fit: xr.DataTree, label: str | None, names: list[str]) -> _Outcome:
@@ -111,7 +148,7 @@ def _outcome(fit: xr.DataTree, label: str | None, names: list[str]) -> _Outcome:
     if label is not None:
         posterior = posterior.sel(blend_shape=label)
     coefficients = {name: posterior[name].to_numpy().astype(np.float64) for name in names}
-    sigma = posterior["sigma"].to_numpy().astype(np.float64)
+    sigma = residual_sd(fit, label)
     rows = _rows(fit, label)
     if rows is None:
         typical = np.sqrt(np.mean(sigma**2, axis=-1)) if sigma.ndim > 2 else sigma
