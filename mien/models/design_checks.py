@@ -225,18 +225,23 @@ def _explained(place: np.ndarray, stimulus: np.ndarray) -> float | None:
 
 
 def _fixed_tasks(shown: _Shown) -> list[str]:
-    """Tasks that two persons or more went through, all of them in one order."""
-    by_task: dict[str, list[tuple[int, ...]]] = {}
-    order = np.lexsort((shown.place, shown.sequence))  # type: ignore[arg-type]
-    bounds = np.flatnonzero(np.diff(shown.sequence[order], prepend=-1))
-    for part in np.split(order, bounds[1:]):
-        task = shown.names["task"][int(shown.codes["task"][part[0]])] if shown.has("task") else ""
-        by_task.setdefault(task, []).append(tuple(shown.codes["stimulus"][part].tolist()))
-    return sorted(
-        task
-        for task, orders in by_task.items()
-        if len(orders) > 1 and len(orders[0]) > 1 and len(set(orders)) == 1
-    )
+    """Tasks that two persons or more went through, all of them in one order (in each session)."""
+    orders: dict[str, dict[str, list[tuple[int, ...]]]] = {}
+    by_place = np.lexsort((shown.place, shown.sequence))  # type: ignore[arg-type]
+    begins = np.flatnonzero(np.diff(shown.sequence[by_place], prepend=-1))
+    for part in np.split(by_place, begins[1:]):
+        task, session = (_label(shown, name, int(part[0])) for name in ("task", "session"))
+        order = tuple(shown.codes["stimulus"][part].tolist())
+        orders.setdefault(task, {}).setdefault(session, []).append(order)
+    return sorted(task for task, sessions in orders.items() if all(map(_one_order, sessions.values())))
+
+
+def _label(shown: _Shown, name: str, trial: int) -> str:
+    return shown.names[name][int(shown.codes[name][trial])] if shown.has(name) else ""
+
+
+def _one_order(orders: Sequence[tuple[int, ...]]) -> bool:
+    return len(orders) > 1 and len(orders[0]) > 1 and len(set(orders)) == 1
 
 
 # Numbers, durations, tracking

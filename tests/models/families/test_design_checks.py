@@ -58,6 +58,17 @@ def test_one_order_for_everybody_is_found_out(world):
     assert other.facts["order"]["habituation"] == "not identified"
 
 
+def test_an_order_for_each_session_is_one_order_too(world_maker):
+    trials = world_maker(sessions=2, persons=6).trials
+    code = trials["stimulus"].cat.codes.to_numpy(dtype=float)
+    key = np.where(trials["session"] == "2", -code, code)
+    place = pd.Series(key).groupby([trials["participant"].astype(str), trials["session"].astype(str)]).rank()
+    trials = trials.assign(trial=place.to_numpy().astype(np.int32))
+    assert design_check(trials).facts["order"]["fixed_in"] == ["met"]
+    other = trials.assign(task=np.where(trials["participant"] == "01", "films", "met"))
+    assert design_check(other).facts["order"]["fixed_in"] == ["met"]  # one person is nobody's order
+
+
 def test_the_adjusted_correlation_does_not_cry_wolf_with_two_persons(world_maker):
     found = [
         design_check(world_maker(persons=2, seed=seed).trials).facts["order"]["stimulus"]
