@@ -15,6 +15,7 @@ parameterisation has to be chosen. df = inf is the normal population (w = 1).
 """
 
 import math
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
@@ -73,13 +74,16 @@ def sample_population(
     regions, shapes = int(region.max()) + 1, len(estimate)
     numbers = np.array([*prior, df])
     root = np.linalg.cholesky(error)
-    found = []
-    draws = sampling.draws
-    for child in sampling.seed.spawn(sampling.chains):
-        effects, means, others = np.empty((draws, shapes)), np.empty((draws, regions)), np.empty((draws, 3))
+
+    def one(child: np.random.SeedSequence) -> tuple[np.ndarray, ...]:
+        effects = np.empty((sampling.draws, shapes))
+        means, others = np.empty((sampling.draws, regions)), np.empty((sampling.draws, 3))
         rng = np.random.default_rng(child)
         _chain(estimate, error, root, region, numbers, rng, sampling.thin, effects, means, others)
-        found.append((effects, means, *others.T))
+        return effects, means, *others.T
+
+    with ThreadPoolExecutor(sampling.chains) as threads:  # which the kernel lets run at once
+        found = list(threads.map(one, sampling.seed.spawn(sampling.chains)))
     return Population(*(np.stack(part) for part in zip(*found, strict=True)))
 
 
