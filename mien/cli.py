@@ -466,6 +466,48 @@ def _number_text(value: float) -> str:
 
 
 @app.command()
+def multiverse(
+    study: StudyFolder,
+    grid: Annotated[Path, typer.Argument(metavar="GRID.toml", help="recipe and model choices")],
+    workers: Workers = None,
+    as_json: AsJson = False,
+) -> int:
+    """Fit one effect under every recipe and model of a grid: which choices move the answer?"""
+    from mien.reports_app.figures.specification_curve import curve_svg
+    from mien.workflow.multiverse import run_multiverse
+
+    result = _with_progress(
+        run_multiverse, _study(study), grid, draw=curve_svg, workers=_workers(workers), as_json=as_json
+    )
+    if as_json:
+        _print_json({"path": str(result.path), "fitted": result.fitted, **result.summary})
+        return DONE
+    from mien.reports_app.wording import multiverse_sentences
+
+    for outcome in result.summary["outcomes"]:
+        for sentence in multiverse_sentences(outcome, estimate=result.summary["estimate"]):
+            say(sentence)
+        say(table(_moved(outcome), {key: key for key in ("choice", "value", "shift", "share", "excludes 0")}))
+    if result.summary["verdicts_failed"]:
+        say(f"{result.summary['verdicts_failed']} fits failed their checks: see `verdict` in the table")
+    say(f"{result.fitted} cells fitted now; results: {result.path}")
+    return DONE
+
+
+def _moved(outcome: dict[str, Any]) -> list[dict[str, Any]]:
+    """Choices, the one that moves the answer most first, a line a value."""
+    choices = sorted(outcome["choices"], key=lambda choice: -(choice["range"] or 0.0))
+    return [
+        {"choice": choice["choice"] if first == 0 else "", "value": value["value"],
+         "shift": "–" if value["shift"] is None else f"{value['shift']:+.4f}",
+         "share": f"{choice['share']:.0%}" if first == 0 and choice["share"] is not None else "",
+         "excludes 0": "–" if value["excludes_0"] is None else f"{value['excludes_0']:.0%}"}
+        for choice in choices
+        for first, value in enumerate(choice["values"])
+    ]  # fmt: skip
+
+
+@app.command()
 def report(
     study: StudyFolder,
     out: Annotated[

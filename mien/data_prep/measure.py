@@ -1,5 +1,6 @@
 """What one recording shows in each bin and each baseline window, before any decision about it."""
 
+from collections.abc import Collection
 from typing import NamedTuple
 
 import numpy as np
@@ -40,8 +41,19 @@ class Measured(NamedTuple):
         return _share(np.add.reduceat(self.bins.tracked, begin), np.add.reduceat(self.due_bin, begin))
 
 
-def measure(recording: RecordingArrays, plan: Windows, *, sides: str, where: str = "recording") -> Measured:
+def measure(
+    recording: RecordingArrays,
+    plan: Windows,
+    *,
+    sides: str,
+    only: Collection[str] | None = None,
+    where: str = "recording",
+) -> Measured:
     """Means, sds, peaks and numbers of tracked and due frames; frozen stretches count as not tracked.
+
+    Parameters
+    ----------
+    only : outcomes to measure; None measures all.
 
     Raises
     ------
@@ -52,7 +64,7 @@ def measure(recording: RecordingArrays, plan: Windows, *, sides: str, where: str
     frozen = frozen_frames(recording)
     if frozen.any():
         activation = np.where(frozen[:, None], np.float32(np.nan), activation)
-    outcomes = combine_sides(activation, list(recording.blend_shape), sides)
+    outcomes = combine_sides(activation, list(recording.blend_shape), sides, only=only)
     if not outcomes.names:
         raise RecordingError(
             f"{where}: expected blend shapes that sides = '{sides}' can use, found none: change 'sides' in the recipe."

@@ -5,6 +5,7 @@ which one side was not tracked counts as not tracked. A pair of which the record
 combined: it is left out and named.
 """
 
+from collections.abc import Collection
 from typing import NamedTuple
 
 import numpy as np
@@ -23,10 +24,12 @@ class Outcomes(NamedTuple):
     missing: tuple[str, ...]  # outcomes that the recording cannot give
 
 
-def combine_sides(activation: np.ndarray, names: list[str], sides: str) -> Outcomes:
-    """Outcomes from `activation` (time, blend_shape) with its shapes' `names`."""
+def combine_sides(
+    activation: np.ndarray, names: list[str], sides: str, *, only: Collection[str] | None = None
+) -> Outcomes:
+    """Outcomes from `activation` (time, blend_shape) with its shapes' `names`; `only` some of them, or all."""
     column = {name: index for index, name in enumerate(names)}
-    outcomes = outcome_names(sides)
+    outcomes = [name for name in outcome_names(sides) if only is None or name in only]
     present = [name for name in outcomes if all(member in column for member in members(name))]
     by_shape = np.asarray(activation, dtype=np.float32).T
     values = np.empty((len(present), len(activation)), dtype=np.float32)

@@ -29,7 +29,9 @@ from mien.study.trials import MEDIA, VALENCES, contrast, validate_trials
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["Prepared", "count_trials", "finish", "prepare_recording"]
+__all__ = [
+    "Prepared", "across_trials", "check_clock", "count_trials", "decide", "finish", "prepare_recording", "shown_trials",
+]  # fmt: skip
 
 UNLIKE_STIMULUS = 0.5  # s: an event whose duration differs from its stimulus' by more is counted
 
@@ -90,16 +92,12 @@ def prepare_recording(
     SpecError
         A window that this stimulus cannot have.
     """
-    if not aligned and recipe.clock != "assume_aligned":
-        raise StudyError(
-            f"{where}: expected events aligned to the recording's clock, found none: run `mien align`, or write "
-            'clock = "assume_aligned" in the recipe, which every report will mention.'
-        )
+    check_clock(recipe, aligned=aligned, where=where)
     arrays = arrays_of(recording)
-    trials = _trials_of(events, stimuli, arrays, where=where)
+    trials = shown_trials(events, stimuli, arrays, where=where)
     plan = windows_of(trials, recipe, task=recording_id.task, where=where)
     measured = measure(arrays, plan, sides=recipe.sides, where=where)
-    activation, codes = _decide(measured, plan, trials, recipe, recording=arrays, where=where)
+    activation, codes = decide(measured, plan, trials, recipe, recording=arrays, where=where)
     constant = {**recording_id._asdict(), "tracker": str(arrays.attrs["tracker"])}
     table = build_table(measured, plan, trials, activation=activation, codes=codes, constant=constant)
     table["trial"] += np.int32(first_trial)
@@ -109,6 +107,15 @@ def prepare_recording(
         "other_events": len(events) - len(trials),
     }
     return Prepared(table, facts | _facts(arrays, measured, plan, trials) | count_rows(tally(table)))
+
+
+def check_clock(recipe: Recipe, *, aligned: bool, where: str) -> None:
+    """Refuse events that nobody aligned, unless the recipe takes them."""
+    if not aligned and recipe.clock != "assume_aligned":
+        raise StudyError(
+            f"{where}: expected events aligned to the recording's clock, found none: run `mien align`, or write "
+            'clock = "assume_aligned" in the recipe, which every report will mention.'
+        )
 
 
 def finish(
@@ -127,11 +134,7 @@ def finish(
         recording; for contrasts only the numbers of rows. Plain JSON types.
     """
     trials = put_together([tables] if isinstance(tables, pd.DataFrame) else list(tables))
-    if recipe.exclusion.outlier_mad is not None:
-        far = outliers(trials, recipe.exclusion.outlier_mad)
-        trials["excluded"] = trials["excluded"].mask(far, OUTLIER)
-    if recipe.scaling == "within_person":
-        trials = scale_within_person(trials)
+    trials = across_trials(trials, recipe)
     counted = tally(trials)
     counts: dict[str, Any] = {"recipe_sha256": recipe.sha256, **count_rows(counted)}
     for name, columns in COUNTED_BY.items():
@@ -147,7 +150,15 @@ def finish(
     return validate_trials(trials), counts
 
 
-def _trials_of(
+def across_trials(trials: pd.DataFrame, recipe: Recipe) -> pd.DataFrame:
+    """What needs all trials of a person: outliers marked, activation scaled."""
+    if recipe.exclusion.outlier_mad is not None:
+        far = outliers(trials, recipe.exclusion.outlier_mad)
+        trials = trials.assign(excluded=trials["excluded"].mask(far, OUTLIER))
+    return scale_within_person(trials) if recipe.scaling == "within_person" else trials
+
+
+def shown_trials(
     events: pd.DataFrame, stimuli: pd.DataFrame, recording: RecordingArrays, *, where: str
 ) -> pd.DataFrame:
     """The events that show a stimulus, in the order of onsets, with valence, medium and a duration."""
@@ -176,7 +187,7 @@ def _trials_of(
     return trials
 
 
-def _decide(
+def decide(
     measured: Measured,
     plan: Windows,
     trials: pd.DataFrame,

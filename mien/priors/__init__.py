@@ -26,6 +26,7 @@ from mien.priors.resolution import (
     ResolvedPrior,
     check_overrides,
     resolve,
+    scaled,
 )
 
 __all__ = [
@@ -47,4 +48,5 @@ __all__ = [
     "prior_to_dict",
     "read_library",
     "resolve",
+    "scaled",
 ]

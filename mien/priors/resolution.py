@@ -32,7 +32,7 @@ from mien.priors.library import DEFAULT_LIBRARY, LibraryPrior
 from mien.study.errors import SpecError
 from mien.study.tables import nearest
 
-__all__ = ["DataScale", "ParameterNames", "ResolvedPrior", "check_overrides", "resolve"]
+__all__ = ["DataScale", "ParameterNames", "ResolvedPrior", "check_overrides", "resolve", "scaled"]
 
 ALLOWED: Mapping[str, tuple[type, ...]] = {
     "Intercept": (Normal, Flat, Fixed),
@@ -164,7 +164,8 @@ def _check_fixed(key: str, role: str, value: float) -> None:
         raise SpecError(f"priors[{key!r}]: expected a Fixed probability between 0 and 1, found {value:g}.")
 
 
-def _scaled(prior: Prior, factor: float) -> Prior:
+def scaled(prior: Prior, factor: float) -> Prior:
+    """The prior of a quantity that is `factor` times as large; LKJ, flat and fixed ones as they are."""
     match prior:
         case Normal(mean, sd):
             return Normal(mean * factor, sd * factor)
@@ -185,7 +186,7 @@ def _default(entry: LibraryPrior, scale: DataScale, sd_x: float) -> ResolvedPrio
     factor = {"outcome": scale.sd_y, "per_unit": scale.sd_y / sd_x, "per_column": 1.0 / sd_x, "none": 1.0}[
         entry.times
     ]
-    return ResolvedPrior(_scaled(entry.prior, factor), entry.source, f"{entry.id} {entry.version}")
+    return ResolvedPrior(scaled(entry.prior, factor), entry.source, f"{entry.id} {entry.version}")
 
 
 def _intercept(entry: LibraryPrior, scale: DataScale, slopes: Mapping[str, ResolvedPrior]) -> ResolvedPrior:

@@ -16,7 +16,7 @@ from mien.study.blend_shapes import BLEND_SHAPES, NAMES, bilateral_name
 
 __all__ = [
     "MOVEMENTS", "Phrase", "answer", "decimals_for", "effect_note", "effect_numbers", "effect_sentence", "effect_title",
-    "interval_text", "movement", "number", "phrase_of", "probability_text", "subject_of", "units_text", "wrong_signs",
+    "interval_text", "movement", "multiverse_sentences", "number", "phrase_of", "probability_text", "subject_of", "units_text", "wrong_signs",
 ]  # fmt: skip
 
 # What the movements are called in plain words (general knowledge; ARKit's names stand beside them).
@@ -253,3 +253,37 @@ def _few(flagged: Sequence[Row], sign: int, phrase: Phrase, most: int) -> str:
 
 def _count(n: int, noun: str) -> str:
     return f"{n} {noun}{'' if n == 1 else 's'}"
+
+
+def multiverse_sentences(outcome: Mapping[str, Any], *, estimate: str = "mean") -> list[str]:
+    """What a multiverse says of one outcome: how far the analyses agree, and which choice moves the answer most.
+
+    Parameters
+    ----------
+    outcome : an entry of a multiverse's summary. estimate : what it compares.
+    """
+    units = (
+        "coefficient units" if estimate == "mean" else {"beta_std": "β std", "beta_sigma": "β/σ"}[estimate]
+    )
+    decimals = decimals_for(max(float(outcome["spread"]), 1e-9), digits=2)
+    failed = f" ({outcome['failed']} could not be fitted)" if outcome["failed"] else ""
+    sentences = [
+        f"{subject_of(str(outcome['outcome']))}: {outcome['cells']} analyses{failed}, "
+        f"estimates from {number(outcome['least'], decimals)} to {number(outcome['largest'], decimals)} "
+        f"{units}, as planned {number(outcome['reference'], decimals)}.",
+        f"{outcome['same_sign']:.0%} have the sign of the planned analysis, in {outcome['excludes_0']:.0%} the interval "
+        f"excludes 0, in {outcome['inside_rope']:.0%} it lies inside the ROPE.",
+    ]
+    moving = [choice for choice in outcome["choices"] if choice["range"]]
+    if moving:
+        most = max(moving, key=lambda choice: choice["range"])
+        share = (
+            ""
+            if most["share"] is None
+            else f" and explains {most['share']:.0%} of the scatter between analyses"
+        )
+        sentences.append(
+            f"The choice that moves it most is {most['choice']}: it shifts the estimate by "
+            f"{most['range']:.{decimals}f}{share}."
+        )
+    return sentences

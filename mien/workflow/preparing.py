@@ -27,7 +27,10 @@ from mien.study.trials import validate_trials
 from mien.workflow.checking import require_complete
 from mien.workflow.parallel import Progress, over
 
-__all__ = ["Preparation", "load_prep", "load_trials", "prepare", "prepare_and_store", "recipe_of"]
+__all__ = [
+    "Preparation", "RecordingJob", "load_prep", "load_trials", "prepare", "prepare_and_store", "recipe_of",
+    "recording_jobs",
+]  # fmt: skip
 
 TRIALS = "trials.parquet"
 COUNTS = "prep.json"
@@ -40,7 +43,7 @@ class Preparation(NamedTuple):
     counts: dict[str, Any]
 
 
-class _Job(NamedTuple):
+class RecordingJob(NamedTuple):
     """What a worker needs to prepare one recording."""
 
     recording_id: RecordingId
@@ -99,7 +102,7 @@ def run_recipe(
     study = study if isinstance(study, Study) else Study(study)
     require_complete(study)
     recipe = recipe or recipe_of(study)
-    jobs = _jobs(study)
+    jobs = recording_jobs(study)
     recipe.check_tasks([job.recording_id.task for job in jobs])
     prepare_one = partial(_prepare_one, stimuli=study.stimuli, recipe=recipe)
     prepared = over(prepare_one, jobs, workers=workers, progress=progress, label="preparing")
@@ -107,18 +110,20 @@ def run_recipe(
     return Preparation(trials, {**counts, "recordings": [result.counts for result in prepared]})
 
 
-def _jobs(study: Study) -> list[_Job]:
+def recording_jobs(study: Study) -> list[RecordingJob]:
     """The recordings in order, trials counted on through the runs of a task."""
     next_trial: dict[tuple[str, str, str], int] = defaultdict(lambda: 1)
     jobs = []
     for recording_id in study.recordings():
         events = study.events(recording_id)
-        jobs.append(_Job(recording_id, study.motion_path(recording_id), events, next_trial[recording_id[:3]]))
+        jobs.append(
+            RecordingJob(recording_id, study.motion_path(recording_id), events, next_trial[recording_id[:3]])
+        )
         next_trial[recording_id[:3]] += count_trials(events.table)
     return jobs
 
 
-def _prepare_one(job: _Job, *, stimuli: pd.DataFrame, recipe: Recipe) -> Prepared:
+def _prepare_one(job: RecordingJob, *, stimuli: pd.DataFrame, recipe: Recipe) -> Prepared:
     return prepare_recording(
         read_arrays(job.motion),
         job.events.table,

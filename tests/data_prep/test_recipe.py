@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mien.data_prep.recipe import Exclusion, Recipe
+from mien.study.blend_shapes import BILATERAL_NAMES, NAMES
 from mien.study.errors import MienError, SpecError
 
 FULL = """
@@ -44,7 +45,7 @@ recipes = st.builds(
     sides=st.sampled_from(["mean", "both"]),
     contrasts=st.dictionaries(
         st.text(st.characters(exclude_characters="/", exclude_categories=["Cs"]), min_size=1).filter(
-            str.strip
+            lambda name: name.strip() and name not in (*NAMES, *BILATERAL_NAMES)
         ),
         st.dictionaries(st.sampled_from(["jawOpen", "tongueOut"]), st.floats(0.1, 9), min_size=1),
         max_size=2,
