@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 import mien
 from mien.models.design_checks import design_check
@@ -69,13 +70,21 @@ def test_an_order_for_each_session_is_one_order_too(world_maker):
     assert design_check(other).facts["order"]["fixed_in"] == ["met"]  # one person is nobody's order
 
 
-def test_the_adjusted_correlation_does_not_cry_wolf_with_two_persons(world_maker):
+def test_two_persons_orders_agree_by_chance_as_often_as_the_f_distribution_says(world_maker):
+    """Above .5 with 24 stimuli and 2 persons: B/W > 47 / 18 − 1, an F(23, 24)."""
+    trials, rng = world_maker(persons=2).trials, np.random.default_rng(5)
     found = [
-        design_check(world_maker(persons=2, seed=seed).trials).facts["order"]["stimulus"]
-        for seed in range(40)
+        design_check(reordered(trials, rng.random(len(trials)))).facts["order"]["stimulus"]
+        for _ in range(200)
     ]
-    assert np.mean(np.array(found) > 0.5) < 0.15
-    assert said(design_check(world_maker(persons=2).trials), "2 persons")
+    expected = stats.f.sf((47 / 18 - 1) * 24 / 23, 23, 24)
+    assert abs(np.mean(np.array(found) > 0.5) - expected) < 4 * np.sqrt(expected * (1 - expected) / 200)
+    assert said(design_check(trials), "2 persons")
+    many = world_maker(persons=12).trials
+    orders = [
+        design_check(reordered(many, rng.random(len(many)))).facts["order"]["stimulus"] for _ in range(20)
+    ]
+    assert max(orders) < 0.4
 
 
 def test_media_in_different_tasks_and_of_different_lengths(world, binned):
