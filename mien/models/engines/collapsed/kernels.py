@@ -16,8 +16,8 @@ the response's column, the products E[x x'] of all columns are treated alike.
 
 All kernels release the GIL and are given disjoint ranges of points by threads.
 
-numba compiles a function and everything below it once more for each that calls it. Therefore draws and gradients have
-one compiled entry, what only hands on to others is joined to its caller, and what does the work is called once.
+numba compiles a function and everything below it once more for each that calls it. Therefore what only hands on to
+others is joined to its caller, what does the work is called once, and the gradient, which few fits ask for, is apart.
 """
 
 import math
@@ -510,26 +510,10 @@ def _slopes(plan, numbers, a, pooled, panels, z, y, s, by_a, by_scale, by_coeffi
 
 
 @njit(**options)
-def _evaluate(  # noqa: PLR0913, PLR0917
-    plan,
-    numbers,
-    a,
-    scale,
-    coefficients,
-    copies,
-    noise,
-    given,
-    logdet,
-    quadratic,
-    by_a,
-    by_scale,
-    by_coefficient,
-):
-    """What `draw` and `gradient` do; the gradient (point, …) is added where `by_a` has points."""
-    total, variables, slopes = plan.panel[-1], plan.start[-1], by_a.shape[0] > 0
-    panels, z = np.zeros(total), np.zeros(total if slopes else 0)
-    pooled = np.empty(total if a.shape[1] != 1 else 0)
-    responses = _responses(plan)
+def _draw(plan, numbers, a, scale, coefficients, copies, noise, given, logdet, quadratic):  # noqa: PLR0913, PLR0917
+    """What `draw` says."""
+    total, variables, responses = plan.panel[-1], plan.start[-1], _responses(plan)
+    panels, pooled = np.zeros(total), np.empty(total if a.shape[1] != 1 else 0)
     s, y = np.empty(variables + responses), np.empty(responses * variables)
     begin = 0
     for point in range(a.shape[0]):
@@ -541,14 +525,19 @@ def _evaluate(  # noqa: PLR0913, PLR0917
             end = begin + copies[point] * responses
             _draws(plan, panels, noise[begin:end], y, s, given)
             begin = end
-        if slopes and not math.isnan(logdet[point]):
-            _slopes(
-                plan, numbers, a[point], pooled, panels, z, y, s, by_a[point], by_scale[point], by_coefficient[point]
-            )  # fmt: skip
 
 
-_nothing = np.zeros((0, 0))
-_no_copy = np.zeros(1, dtype=np.int64)
+@njit(**options)
+def _gradient(plan, numbers, a, scale, coefficients, by_a, by_scale, by_coefficient):
+    """Log |M| and Σ c'M⁻¹c; the gradient of K is added to zeros."""
+    total, variables, responses = plan.panel[-1], plan.start[-1], _responses(plan)
+    panels, z, pooled = np.zeros(total), np.zeros(total), np.empty(total if a.size != 1 else 0)
+    s, y = np.empty(variables + responses), np.empty(responses * variables)
+    logdet = factorise(plan, numbers, a, scale, coefficients, panels, pooled, s)
+    quadratic = _solution(plan, panels, y)
+    if not math.isnan(logdet):
+        _slopes(plan, numbers, a, pooled, panels, z, y, s, by_a, by_scale, by_coefficient)
+    return logdet, quadratic
 
 
 def draw(  # noqa: PLR0913, PLR0917
@@ -566,9 +555,7 @@ def draw(  # noqa: PLR0913, PLR0917
         the others are drawn given these.
     """
     a, scale, coefficients = _rows(a), _rows(scale), _rows(coefficients)
-    _evaluate(
-        plan, numbers, a, scale, coefficients, copies, noise, given, logdet, quadratic, _nothing, _nothing, _nothing
-    )  # fmt: skip
+    _draw(plan, numbers, a, scale, coefficients, copies, noise, given, logdet, quadratic)
 
 
 def gradient(plan, numbers, a, scale, coefficients):
@@ -576,14 +563,9 @@ def gradient(plan, numbers, a, scale, coefficients):
 
     K = −½ responses·log |M| + ½ Σ c'M⁻¹c
     """
-    a, scale, coefficients = _rows(a[None]), _rows(scale[None]), _rows(coefficients[None])
-    by_a, by_scale, by_coefficient = np.zeros(a.shape), np.zeros(scale.shape), np.zeros(coefficients.shape)
-    logdet, quadratic = np.empty(1), np.empty(1)
-    _evaluate(
-        plan, numbers, a, scale, coefficients, _no_copy, _nothing, 0, logdet, quadratic, by_a, by_scale,
-        by_coefficient,
-    )  # fmt: skip
-    return logdet[0], quadratic[0], by_a[0], by_scale[0], by_coefficient[0]
+    a, scale, coefficients = _rows(a), _rows(scale), _rows(coefficients)
+    found = np.zeros(a.shape), np.zeros(scale.shape), np.zeros(coefficients.shape)
+    return (*_gradient(plan, numbers, a, scale, coefficients, *found), *found)
 
 
 def _rows(values):
