@@ -29,7 +29,7 @@ from mien.models.outcomes import OutcomeRows
 from mien.models.refit import check_gaussian, outcome_of, used_rows
 from mien.models.shape_errors import LEAST_SHARE, ShapeEstimates, ShapeRows, data_share, shape_estimates
 from mien.models.spec import ModelSpec
-from mien.priors import HalfNormal, Normal, prior_to_dict
+from mien.priors import Fixed, HalfNormal, Normal, prior_to_dict
 from mien.study.blend_shapes import SET_APART, region
 from mien.study.errors import FitError, SpecError
 from mien.study.linear_combination import parse_linear_combination
@@ -193,6 +193,9 @@ def _attach(
 ) -> None:
     if not options.df > 0:
         raise FitError(f"degrees_of_freedom: expected a number above 0, found {options.df!r}.")
+    priors = rows[0].outcome.priors
+    if all(isinstance(priors[name].prior, Fixed) for name in rows[0].outcome.design.coefficients):
+        raise FitError("pooling: expected a coefficient that is not Fixed, found none: leave pooling out.")
     rows, apart = _told_by_rows(tree, rows, apart)
     estimates = shape_estimates(tree, rows)
     weights = _combinations(estimates, options.hypotheses)

@@ -374,6 +374,11 @@ def test_what_cannot_be_pooled_is_refused(trials, small_fit, pooled_fit):
 def test_a_fixed_coefficient_is_not_pooled(trials):
     made = pool_shapes(fit("activation ~ valence + trial", trials, priors={"trial": Fixed(0.001)}, draws=300))
     assert made["pooled"]["effect"].values.tolist() == ["valence"]
+    all_fixed = fit(
+        "activation ~ 1 + (1 | participant)", trials, priors={"Intercept": Fixed(0.05)}, draws=300
+    )
+    with pytest.raises(FitError, match="a coefficient that is not Fixed"):
+        pool_shapes(all_fixed)
 
 
 def test_shapes_with_other_rows_strata_and_series(trials_maker):
