@@ -16,7 +16,10 @@ Import rule: this folder imports `mien.priors` and `mien.study` only; PyMC, nutp
     pooling, shape_errors, shape_population   shapes pooled after they were fitted
     storage                     on disk and back
     refit                       from a stored fit back to its outcome
-    predictive_density          units left out
+    predictive_density, cross_validation, comparison   units left out; models compared by them
+    prediction                  what is expected at rows of a grid
+    criticism, loo_pit, uniformity   does the model show what the data show?
+    person_tables, wrong_signs  each person's answer, how reliably persons differ; directions that may be wrong
     new_rows, person_posterior,
     scoring                     a person whom the fit has not seen
     replicates                  posterior predictive draws
@@ -30,7 +33,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from mien.models.comparison import compare
     from mien.models.courses import curves, peaks
+    from mien.models.criticism import check_notes, checks
+    from mien.models.cross_validation import k_fold
     from mien.models.design_checks import design_check
     from mien.models.effect_tables import effects
     from mien.models.engines.bambi_model import to_bambi
@@ -41,8 +47,11 @@ if TYPE_CHECKING:
     from mien.models.families.valence import valence
     from mien.models.fitting import fit
     from mien.models.group_draws import group_effects
+    from mien.models.loo_pit import pit
     from mien.models.lost_tracking import lost_trials
+    from mien.models.person_tables import person_effects, reliability
     from mien.models.pooling import pool_shapes
+    from mien.models.prediction import predict, prediction_draws
     from mien.models.predictive_density import log_likelihood
     from mien.models.raw_units import trait_slopes
     from mien.models.replicates import posterior_predictive
@@ -51,15 +60,27 @@ if TYPE_CHECKING:
     from mien.models.spec import FAMILIES, ModelSpec
     from mien.models.statistics import load_statistics, sufficient_statistics
     from mien.models.storage import fingerprint, load, save
+    from mien.models.wrong_signs import expected_wrong_signs
 
 __all__ = [
-    "FAMILIES", "SHAPE_SETS", "ModelSpec", "curves", "design_check", "effects", "fingerprint", "first_seconds", "fit",
-    "group_effects", "load", "load_statistics", "log_likelihood", "lost_trials", "peaks", "pool_shapes",
-    "posterior_predictive", "save", "score", "shape_contrasts", "sufficient_statistics", "task", "time", "to_bambi",
-    "trait_slopes", "traits", "valence",
+    "FAMILIES", "SHAPE_SETS", "ModelSpec", "check_notes", "checks", "compare", "curves", "design_check", "effects",
+    "expected_wrong_signs", "fingerprint", "first_seconds", "fit", "group_effects", "k_fold", "load",
+    "load_statistics", "log_likelihood", "lost_trials", "peaks", "person_effects", "pit", "pool_shapes",
+    "posterior_predictive", "predict", "prediction_draws", "reliability", "save", "score", "shape_contrasts",
+    "sufficient_statistics", "task", "time", "to_bambi", "trait_slopes", "traits", "valence",
 ]  # fmt: skip
 
 _HOMES = {
+    "compare": "comparison",
+    "k_fold": "cross_validation",
+    "predict": "prediction",
+    "prediction_draws": "prediction",
+    "checks": "criticism",
+    "check_notes": "criticism",
+    "pit": "loo_pit",
+    "person_effects": "person_tables",
+    "reliability": "person_tables",
+    "expected_wrong_signs": "wrong_signs",
     "FAMILIES": "spec",
     "ModelSpec": "spec",
     "curves": "courses",

@@ -28,12 +28,15 @@ from mien.study.errors import FitError
 from mien.study.formula import parse_formula
 from mien.study.trials import TRIAL_KEY
 
-__all__ = ["khat_limit", "leave_one_out", "log_likelihood", "unit_log_densities"]
+__all__ = [
+    "khat_limit", "leave_one_out", "log_likelihood", "picked_draws", "refuse_torn_series", "unit_log_densities",
+    "units_of_rows",
+]  # fmt: skip
 
 MAX_STORED = 4_000_000  # log densities of single draws, all shapes together, that are kept
 
 
-class _Units(NamedTuple):
+class Units(NamedTuple):
     """labels of the units, code : (row,) of every row of one outcome."""
 
     labels: tuple[str, ...]
@@ -45,7 +48,13 @@ def khat_limit(draws: int) -> float:
     return min(1.0 - 1.0 / np.log10(draws), 0.7)
 
 
-def log_likelihood(fit: xr.DataTree, unit: str = "participant", *, draws: int | None = 1000) -> xr.Dataset:
+def log_likelihood(
+    fit: xr.DataTree,
+    unit: str = "participant",
+    *,
+    draws: int | None = 1000,
+    units_of: xr.DataTree | None = None,
+) -> xr.Dataset:
     """Expected log predictive density of every unit, left out of its own posterior.
 
     Parameters
@@ -53,6 +62,7 @@ def log_likelihood(fit: xr.DataTree, unit: str = "participant", *, draws: int | 
     fit : Gaussian, from any engine.
     unit : "participant", "stimulus" or another group factor of the model; "trial"; "observation" (a row).
     draws : of theta, spread evenly over the posterior's; None takes all.
+    units_of : a fit of the same rows that has the unit as a factor, for a model that has not.
 
     Returns
     -------
@@ -67,8 +77,11 @@ def log_likelihood(fit: xr.DataTree, unit: str = "participant", *, draws: int | 
     """
     check_gaussian(fit, "log_likelihood")
     shapes = outcomes_of(fit)
-    picked = _picked(fit, draws)
-    parts = [_one_shape(fit, shape, unit, picked) for shape in shapes]
+    picked = picked_draws(fit, draws)
+    units = [units_of_rows(fit if units_of is None else units_of, shape, unit) for shape in shapes]
+    parts = [
+        (mine, _one_shape(fit, shape, unit, mine, picked)) for shape, mine in zip(shapes, units, strict=True)
+    ]
     dim = unit
     labels = list(dict.fromkeys(label for units, _ in parts for label in units.labels))
     place = {label: number for number, label in enumerate(labels)}
@@ -124,7 +137,7 @@ def leave_one_out(log_density: np.ndarray, point: np.ndarray) -> tuple[np.ndarra
     return np.log(mean) + largest, khat, error
 
 
-def _picked(fit: xr.DataTree, draws: int | None) -> np.ndarray:
+def picked_draws(fit: xr.DataTree, draws: int | None) -> np.ndarray:
     """Places of draws, spread evenly, chains one after the other."""
     sizes = fit["posterior"].dataset.sizes
     total = sizes["chain"] * sizes["draw"]
@@ -136,10 +149,10 @@ def _picked(fit: xr.DataTree, draws: int | None) -> np.ndarray:
 
 
 def _one_shape(
-    fit: xr.DataTree, shape: str | None, unit: str, picked: np.ndarray
-) -> tuple[_Units, np.ndarray]:
+    fit: xr.DataTree, shape: str | None, unit: str, units: Units, picked: np.ndarray
+) -> np.ndarray:
+    """(draw, unit) log p(y_unit | y_−unit, theta)."""
     outcome = outcome_of(fit, shape)
-    units = _units_of(fit, shape, outcome, unit)
     natural = natural_of(fit, shape, outcome)
     natural = type(natural)(*(value[picked] for value in natural))
     distinct, back = np.unique(np.column_stack(natural), axis=0, return_index=True, return_inverse=True)[1:]
@@ -152,7 +165,7 @@ def _one_shape(
             f"{units.labels[int(np.flatnonzero(~np.isfinite(log_density).all(axis=0))[0])]}, found some that only it "
             "tells and whose prior is flat: give them a prior."
         )
-    return units, log_density[back.ravel()]
+    return log_density[back.ravel()]
 
 
 def unit_log_densities(outcome: Outcome, natural, code: np.ndarray, *, what: str = "unit") -> np.ndarray:
@@ -173,12 +186,8 @@ def unit_log_densities(outcome: Outcome, natural, code: np.ndarray, *, what: str
         threads=available_cores(),
     )  # fmt: skip
     single = bool(np.bincount(code).max() == 1)
-    torn = outcome.residual.series is not None and not single and _torn(outcome.residual.series, code)
-    if torn:
-        raise FitError(
-            f"log_likelihood: expected each series of AR(1) residuals in one {what}, found one in several: leave out "
-            "the trial, or the participant."
-        )
+    if not single:
+        refuse_torn_series(outcome, code, what)
     if single or _in_one_cell(outcome.design, code):
         return leave_out.unit_densities(
             density, natural, leave_out.rows_of_units(outcome, density, moments, code)
@@ -189,6 +198,20 @@ def unit_log_densities(outcome: Outcome, natural, code: np.ndarray, *, what: str
         for unit in range(int(code.max()) + 1)
     ]
     return np.column_stack(parts)
+
+
+def refuse_torn_series(outcome: Outcome, code: np.ndarray, what: str) -> None:
+    """Refuse units that hold parts of a series only.
+
+    Raises
+    ------
+    FitError
+    """
+    if outcome.residual.series is not None and _torn(outcome.residual.series, code):
+        raise FitError(
+            f"{what}: expected each series of AR(1) residuals in one {what}, found one in several: leave out the "
+            "trial, or the participant."
+        )
 
 
 def _torn(series: np.ndarray, code: np.ndarray) -> bool:
@@ -207,10 +230,18 @@ def _in_one_cell(design: Design, code: np.ndarray) -> bool:
 # Units
 
 
-def _units_of(fit: xr.DataTree, shape: str | None, outcome: Outcome, unit: str) -> _Units:
+def units_of_rows(fit: xr.DataTree, shape: str | None, unit: str) -> Units:
+    """The units of an outcome's rows.
+
+    Raises
+    ------
+    FitError
+        For a unit that the model does not know.
+    """
+    outcome = outcome_of(fit, shape)
     observations = np.array(fit["observed_data"].dataset["observation"])[used_rows(fit, shape)]
     if unit == "observation":
-        return _Units(tuple(map(str, observations)), np.arange(len(observations)))
+        return Units(tuple(map(str, observations)), np.arange(len(observations)))
     factors = {block.factor: block for block in outcome.design.blocks}
     if unit == "trial" and "trial" not in factors:
         return _trials(fit, outcome, observations)
@@ -219,15 +250,15 @@ def _units_of(fit: xr.DataTree, shape: str | None, outcome: Outcome, unit: str) 
         raise FitError(f"unit: expected one of {', '.join(known)}, found {unit!r}.")
     block = factors[unit]
     present, code = np.unique(block.codes, return_inverse=True)
-    return _Units(tuple(block.levels[level] for level in present), code)
+    return Units(tuple(block.levels[level] for level in present), code)
 
 
-def _trials(fit: xr.DataTree, outcome: Outcome, observations: np.ndarray) -> _Units:
+def _trials(fit: xr.DataTree, outcome: Outcome, observations: np.ndarray) -> Units:
     """Trials: a factor that ends in trial, the series, or what the observations' labels say."""
     for block in outcome.design.blocks:
         if block.factor.split(":")[-1] == "trial":
             present, code = np.unique(block.codes, return_inverse=True)
-            return _Units(tuple(block.levels[level] for level in present), code)
+            return Units(tuple(block.levels[level] for level in present), code)
     words = [str(label).split("/") for label in observations]
     keys = [name for name in TRIAL_KEY if name != "blend_shape"]
     if len(words[0]) == len(keys):
@@ -241,10 +272,10 @@ def _trials(fit: xr.DataTree, outcome: Outcome, observations: np.ndarray) -> _Un
             f"unit 'trial': expected observations named by {', '.join(keys)}, found {observations[0]!r} in a model "
             f"with {timed[0]}: leave out participants or observations, or add a group factor of trials."
         )
-    return _Units(tuple(map(str, observations)), np.arange(len(observations)))
+    return Units(tuple(map(str, observations)), np.arange(len(observations)))
 
 
-def _grouped(labels: list[str]) -> _Units:
+def _grouped(labels: list[str]) -> Units:
     names = list(dict.fromkeys(labels))
     place = {name: number for number, name in enumerate(names)}
-    return _Units(tuple(names), np.array([place[label] for label in labels], dtype=np.int64))
+    return Units(tuple(names), np.array([place[label] for label in labels], dtype=np.int64))

@@ -8,7 +8,7 @@ Residuals follow the fit's: precision weights, known standard errors, strata, AR
 the mean of replicates is replicated as such a mean.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -26,13 +26,15 @@ from mien.models.refit import (
 )
 from mien.study.errors import FitError
 
-__all__ = ["posterior_predictive"]
+__all__ = [
+    "FactorRoots", "factor_roots", "fitted_means", "posterior_predictive", "residual_noise", "row_variance",
+]  # fmt: skip
 
 CHUNK = 2_000_000  # numbers that are worked on at once
 MOST = 200_000_000  # numbers of a result, 0.8 GB as float32
 
 
-class _Factor(NamedTuple):
+class FactorRoots(NamedTuple):
     """One factor's effects: keys and (row, term) columns, codes (row,), root of the covariance (draw, term, term)."""
 
     keys: list[str]
@@ -110,31 +112,49 @@ def _chunks(
     fit: xr.DataTree, shape: str | None, outcome: Outcome, picked: np.ndarray, anew: set[str], rng: np.random.Generator,
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:  # fmt: skip
     """Places of draws and their replicates (draw, row)."""
-    design = outcome.design
     natural = natural_of(fit, shape, outcome)
-    beta = coefficients_of(fit, shape, design.coefficients)
-    factors = _factors(outcome, natural)
-    stored = {
-        key: effects_of(fit, shape, key, "posterior_predictive")
-        for factor, mine in factors.items() if factor not in anew for key in mine.keys
-    }  # fmt: skip
+    mean_of = fitted_means(fit, shape, outcome, without=anew)
+    factors = {factor: mine for factor, mine in factor_roots(outcome, natural).items() if factor in anew}
     step = max(1, CHUNK // max(1, len(outcome.response)))
     for start in range(0, len(picked), step):
         places = np.arange(start, min(start + step, len(picked)))
         at = picked[places]
+        mean = mean_of(at)
+        for mine in factors.values():
+            noise = rng.standard_normal((len(at), mine.levels, len(mine.keys)))
+            drawn = np.einsum("dij,dlj->dli", mine.root[at], noise)
+            mean += np.einsum("dri,ri->dr", drawn[:, mine.codes], mine.columns)
+        yield places, mean + residual_noise(outcome, natural.sigma[at], natural.rho[at], rng)
+
+
+def fitted_means(
+    fit: xr.DataTree, shape: str | None, outcome: Outcome, *, without: Collection[str] = ()
+) -> Callable[[np.ndarray], np.ndarray]:
+    """A function of places of draws that gives the rows' means (draw, row): coefficients and stored effects.
+
+    Parameters
+    ----------
+    without : factors to leave out.
+    """
+    design = outcome.design
+    beta = coefficients_of(fit, shape, design.coefficients)
+    parts = [
+        (effects_of(fit, shape, f"{term}|{block.factor}", "posterior_predictive"), block.codes, block.columns[:, place])
+        for block in design.blocks if block.factor not in without
+        for place, term in enumerate(block.terms)
+    ]  # fmt: skip
+
+    def means(at: np.ndarray) -> np.ndarray:
         mean = beta[at] @ design.columns.T
-        for factor, mine in factors.items():
-            if factor in anew:
-                noise = rng.standard_normal((len(at), mine.levels, len(mine.keys)))
-                drawn = np.einsum("dij,dlj->dli", mine.root[at], noise)
-                mean += np.einsum("dri,ri->dr", drawn[:, mine.codes], mine.columns)
-                continue
-            for number, key in enumerate(mine.keys):
-                mean += stored[key][at][:, mine.codes] * mine.columns[:, number]
-        yield places, mean + _residuals(outcome, natural.sigma[at], natural.rho[at], rng)
+        for effects, codes, column in parts:
+            mean += effects[at][:, codes] * column
+        return mean
+
+    return means
 
 
-def _factors(outcome: Outcome, natural) -> dict[str, _Factor]:
+def factor_roots(outcome: Outcome, natural) -> dict[str, FactorRoots]:
+    """Every factor's effects, with the root of their covariance in each draw."""
     from mien.models.engines.collapsed.correlation import cholesky_of
     from mien.models.person_posterior import block_diagonal
 
@@ -146,7 +166,7 @@ def _factors(outcome: Outcome, natural) -> dict[str, _Factor]:
         found.setdefault(block.factor, []).append((block, root))
         at, first = at + k, first + k * (k - 1) // 2
     return {
-        factor: _Factor(
+        factor: FactorRoots(
             [f"{term}|{factor}" for block, _ in parts for term in block.terms],
             np.concatenate([block.columns for block, _ in parts], axis=1),
             parts[0][0].codes, len(parts[0][0].levels), block_diagonal([root for _, root in parts]),
@@ -155,13 +175,21 @@ def _factors(outcome: Outcome, natural) -> dict[str, _Factor]:
     }  # fmt: skip
 
 
-def _residuals(outcome: Outcome, sigma: np.ndarray, rho: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """(draw, row)."""
-    residual, rows = outcome.residual, len(outcome.response)
-    stratum = np.zeros(rows, dtype=np.int64) if residual.stratum is None else residual.stratum
+def row_variance(outcome: Outcome, sigma: np.ndarray) -> np.ndarray:
+    """(draw, row) residual variance of each row's response, from sigma (draw, stratum)."""
+    residual = outcome.residual
+    stratum = (
+        np.zeros(len(outcome.response), dtype=np.int64) if residual.stratum is None else residual.stratum
+    )
     variance = (sigma[:, stratum] / outcome.root_precision) ** 2
-    if residual.known_variance is not None:
-        variance = variance + residual.known_variance
+    return variance if residual.known_variance is None else variance + residual.known_variance
+
+
+def residual_noise(
+    outcome: Outcome, sigma: np.ndarray, rho: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
+    """(draw, row) residuals drawn from the model."""
+    residual, variance = outcome.residual, row_variance(outcome, sigma)
     noise = rng.standard_normal(variance.shape)
     if residual.series is not None:
         assert residual.position is not None

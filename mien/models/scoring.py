@@ -32,7 +32,7 @@ from mien.models.person_posterior import Given, PersonPosterior, block_diagonal,
 from mien.models.refit import check_gaussian, coefficients_of, effects_of, natural_of, outcome_of, terms_of
 from mien.study.errors import FitError
 
-__all__ = ["score"]
+__all__ = ["person_level", "score", "variance_of_sums"]
 
 NORMS = ("fixed", "updated")
 NODES, REACH = 33, 4.0  # of the grid over a new person's log sigma, in its population's standard deviations
@@ -161,13 +161,13 @@ def _norms_of(fit: xr.DataTree, shape: str | None, outcome: Outcome) -> _Norms:
         coefficients_of(fit, shape, outcome.design.coefficients),
         {key: effects_of(fit, shape, key, "score") for key in keys},
         {factor: block_diagonal(roots) for factor, roots in parts.items()},
-        natural.sd[:, mine], natural.sigma, natural.rho, _person_level(outcome), outcome.design.coefficients,
+        natural.sd[:, mine], natural.sigma, natural.rho, person_level(outcome), outcome.design.coefficients,
         tuple(term for block in blocks if block.factor == WHO for term in block.terms),
         len(np.unique(next(block.codes for block in blocks if block.factor == WHO))),
     )  # fmt: skip
 
 
-def _person_level(outcome: Outcome) -> np.ndarray:
+def person_level(outcome: Outcome) -> np.ndarray:
     """(term, coefficient): its column is the term's times a number that is the same in all rows of a person."""
     design = outcome.design
     blocks = [block for block in design.blocks if block.factor == WHO]
@@ -293,7 +293,8 @@ def _own_rows_alone(
         return nothing, nothing, nothing, nothing
     contrast = np.linalg.pinv(rows.own * rows.root[:, None]) * rows.root  # (term, row)
     told = np.all(np.abs(contrast @ rows.own - np.eye(terms)) < 1e-8, axis=1)
-    noise = _variance_of_sums(rows, given, contrast)
+    sd = np.sqrt((given.sigma**2 / rows.single + rows.known_variance) / rows.replicates)
+    noise = variance_of_sums(sd, given.rho, rows.gap, contrast)
     strange = given.columns[:, terms:]
     if strange.shape[1]:
         spread = (contrast @ strange) @ given.root[:, terms:, terms:]
@@ -307,16 +308,21 @@ def _own_rows_alone(
     return tuple(np.where(told, value, np.nan) for value in values)  # type: ignore[return-value]
 
 
-def _variance_of_sums(rows: PersonRows, given: Given, contrast: np.ndarray) -> np.ndarray:
-    """(draw, term): variance of the weighted sums of the residuals, along series by recursion."""
-    sd = np.sqrt((given.sigma**2 / rows.single + rows.known_variance) / rows.replicates)
+def variance_of_sums(sd: np.ndarray, rho: np.ndarray, gap: np.ndarray, contrast: np.ndarray) -> np.ndarray:
+    """(draw, term): variance of weighted sums of residuals, along series by recursion.
+
+    Parameters
+    ----------
+    sd : (draw, row). rho : (draw,). gap : (row,) steps from the row before in its series, 0 for a first one.
+    contrast : (term, row).
+    """
     total = (sd**2) @ (contrast**2).T
-    if not (rows.gap > 0).any():
+    if not (gap > 0).any():
         return total
     carried = np.zeros_like(total)
-    for row in range(1, len(rows.gap)):
-        gap = int(rows.gap[row])
-        power = given.rho[:, None] ** gap if gap else np.zeros((len(given.rho), 1))
+    for row in range(1, len(gap)):
+        step = int(gap[row])
+        power = rho[:, None] ** step if step else np.zeros((len(rho), 1))
         carried = power * (carried + sd[:, [row - 1]] * contrast[:, row - 1])
         total = total + 2.0 * carried * sd[:, [row]] * contrast[:, row]
     return total

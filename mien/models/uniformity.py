@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import special, stats
 
-__all__ = ["GRID", "Band", "counts_below", "simultaneous_band"]
+__all__ = ["GRID", "Band", "Uniformity", "counts_below", "simultaneous_band", "uniformity"]
 
 GRID = 100
 HALVINGS = 40
@@ -80,3 +80,26 @@ def _leaves(count: int, grid: int, fewest: np.ndarray, most: np.ndarray) -> floa
     total = np.exp(count * np.log(count) - count - special.gammaln(count + 1.0))
     inside = float(mass[0]) / total if len(mass) else 0.0
     return 1.0 - inside
+
+
+class Uniformity(NamedTuple):
+    """distance : the largest between the empirical distribution function and the diagonal; p : see `uniformity`."""
+
+    distance: float
+    p: float
+
+
+def uniformity(values: np.ndarray, grid: int = GRID) -> Uniformity:
+    """How far values (value,) are from uniform, and the probability of a path as far out for uniform ones.
+
+    Far out is what is improbable at some point of the grid, one by one; `p` counts all points together.
+    """
+    count = len(values)
+    grid = min(grid, count)
+    at = np.arange(1, grid) / grid
+    below = counts_below(values, at)
+    tail = np.minimum(stats.binom.cdf(below, count, at), stats.binom.sf(below - 1, count, at))
+    level = min(1.0, 2.0 * float(tail.min()) * (1.0 + 1e-9))
+    return Uniformity(
+        float(np.abs(below / count - at).max()), _leaves(count, grid, *_pointwise(count, at, level))
+    )

@@ -20,7 +20,7 @@ __all__ = [
     "priors_text",
 ]
 
-FAMILY_WORDS = {"gaussian": "normal", "student_t": "Student-t", "ordered_beta": "ordered beta"}
+FAMILY_WORDS = {"gaussian": "normal", "student_t": "Student-t"}
 SOURCE_WORDS = {
     "rule": "scaled once to the data’s standard deviations by a stated rule",
     "convention": "common convention",
@@ -41,9 +41,10 @@ def methods_sentences(name: str, fit: Any, *, rows: str = "trial means") -> list
     posterior = fit["posterior"].to_dataset()
     shapes = posterior.sizes.get("blend_shape", 1)
     family = str(fit.attrs.get("family", "gaussian"))
+    likelihood = FAMILY_WORDS.get(family, family.replace("_", " "))
     sentences = [
         f"Model “{name}”: {shapes} outcome{'s' if shapes != 1 else ''}, each fitted to {rows} with a "
-        f"{FAMILY_WORDS.get(family, family)} likelihood and the formula {fit.attrs.get('formula', '–')}"
+        f"{likelihood} likelihood and the formula {fit.attrs.get('formula', '–')}"
         f"{_groups(posterior)}.",
     ]
     sentences += _rows_told(fit)
@@ -56,6 +57,8 @@ def methods_sentences(name: str, fit: Any, *, rows: str = "trial means") -> list
     sentences.append(engine_sentence(fit))
     versions = parsed(fit, "versions")
     if isinstance(versions, Mapping) and versions:
+        own = {"mien": fit.attrs["mien_version"]} if fit.attrs.get("mien_version") else {}
+        versions = own | dict(versions)
         sentences.append("Software: " + ", ".join(f"{key} {value}" for key, value in versions.items()) + ".")
     hashes = [f"{label} {str(fit.attrs[key])[:12]}…" for key, label in HASHES.items() if fit.attrs.get(key)]
     sentences += [f"Fingerprints (sha256): {', '.join(hashes)}."] if hashes else []

@@ -6,7 +6,7 @@ of it), recordings (one person's takes), study (a folder of takes), outcome_trut
 prepared outcome), resemblance (simulated files beside real ones).
 
 Without recordings: calibration (does an engine find truths drawn from its own priors?), on model_draws (truth and data
-of a ModelSpec) and uniformity (exact bands).
+of a ModelSpec); bands are those of models/uniformity.
 
 Nothing here shares a function with models/ that computes an expected activation: the outcome's truth is
 counted from prepared simulated recordings, never derived from a formula.

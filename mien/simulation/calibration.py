@@ -33,8 +33,8 @@ from mien.models.engines.problem import Outcome, Problem
 from mien.models.fitting import make_problem
 from mien.models.smooths import sd_name
 from mien.models.spec import ModelSpec
+from mien.models.uniformity import Band, counts_below, simultaneous_band
 from mien.simulation.model_draws import Hyperparameters, ModelDraw, draw_hyperparameters, draw_model
-from mien.simulation.uniformity import Band, counts_below, simultaneous_band
 from mien.study.errors import FitError
 
 __all__ = ["LEVEL", "SABOTEURS", "Calibration", "Judgement", "calibrate"]

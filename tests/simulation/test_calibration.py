@@ -13,10 +13,10 @@ from scipy import stats
 
 from mien.models import ModelSpec
 from mien.models.fitting import make_problem
+from mien.models.uniformity import counts_below, simultaneous_band
 from mien.priors import LKJ, Exponential, Fixed, Flat, HalfNormal, HalfStudentT, Normal
 from mien.simulation.calibration import SABOTEURS, calibrate
 from mien.simulation.model_draws import draw_hyperparameters, draw_model
-from mien.simulation.uniformity import counts_below, simultaneous_band
 from mien.study.errors import FitError
 
 WORKERS = min(2, os.cpu_count() or 1)
