@@ -154,7 +154,7 @@ def _part(
     pick = _PICK[part]
     own = moments[()]
     contrasts = {
-        name: sum(weight * pick(moments[key]) for key, weight in cells).reshape(chains, -1)
+        name: np.sum([weight * pick(moments[key]) for key, weight in cells], axis=0).reshape(chains, -1)
         for name, cells in weights.items()
     }
     variances = {

@@ -18,7 +18,7 @@ __all__ = [
 ]  # fmt: skip
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def correlation_cholesky(partial, first, terms):
     """Cholesky factor of the correlation matrix with canonical partial correlations `partial[first:]`."""
     factor = np.zeros((terms, terms))
@@ -33,7 +33,7 @@ def correlation_cholesky(partial, first, terms):
     return factor
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def _cholesky_reverse(factor_bar, factor, partial, first, terms, partial_bar):
     """Adjoint of `correlation_cholesky`."""
     place = first
@@ -49,7 +49,7 @@ def _cholesky_reverse(factor_bar, factor, partial, first, terms, partial_bar):
             place += 1
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def times(data, column, row, x, out):
     """A x for a CSR matrix A."""
     for i in range(out.size):
@@ -59,7 +59,7 @@ def times(data, column, row, x, out):
         out[i] = total
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def transposed_times(data, column, row, x, out):
     """A' x for a CSR matrix A."""
     out[:] = 0.0
@@ -68,7 +68,7 @@ def transposed_times(data, column, row, x, out):
             out[column[k]] += data[k] * x[i]
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def _scales(factor, log_sd, first, log_sigma, log_information):
     """For each term of a block: sd, 1/σ_j, λ, τ and log(1 − λ)."""
     k = factor.shape[0]
@@ -84,7 +84,7 @@ def _scales(factor, log_sd, first, log_sigma, log_information):
     return out
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def fill_group_effects(  # noqa: PLR0913, PLR0917  (flat arrays: what numba can take)
     v, log_sd, partial, log_sigma, start, levels, terms, first_sd, first_partial, naive, log_information, w, z
 ):
@@ -105,7 +105,7 @@ def fill_group_effects(  # noqa: PLR0913, PLR0917  (flat arrays: what numba can 
                 z[at + j] = (w[at + j] - mean) * inverse
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def group_effects_reverse(  # noqa: PLR0913, PLR0917
     w, z, v, w_bar, log_sd, partial, log_sigma, start, levels, terms, first_sd, first_partial, naive,
     log_information, log_sd_bar, partial_bar, log_sigma_bar,
@@ -151,7 +151,7 @@ def group_effects_reverse(  # noqa: PLR0913, PLR0917
     return value
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def draws_of_effects(  # noqa: PLR0913, PLR0917
     xi, log_sd, partial, log_sigma,
     start, levels, terms, first_sd, first_partial,

@@ -560,7 +560,7 @@ _POINTER = types.CPointer(types.float64)
 _SIGNATURE = types.int64(types.uint64, _POINTER, _POINTER, _POINTER, types.voidptr)
 
 
-@cfunc(_SIGNATURE, cache=True)
+@cfunc(_SIGNATURE, cache=True, error_model="numpy")
 def _foreign(dim, q, gradient, value, buffer):
     """`log_density` for nutpie: 0, or a number above 0 where the density is not finite."""
     head = carray(buffer, 2, np.int64)
@@ -578,7 +578,11 @@ def _foreign(dim, q, gradient, value, buffer):
     return 0
 
 
-@cfunc(types.int64(types.uint64, types.uint64, _POINTER, _POINTER, types.voidptr), cache=True)
+@cfunc(
+    types.int64(types.uint64, types.uint64, _POINTER, _POINTER, types.voidptr),
+    cache=True,
+    error_model="numpy",
+)
 def _copy(dim, expanded, q, out, buffer):
     """The sampler's vector as what nutpie stores of a draw."""
     source, target = carray(q, dim), carray(out, expanded)

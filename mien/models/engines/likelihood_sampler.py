@@ -30,6 +30,7 @@ from mien.study.errors import FitError
 __all__ = ["sample_likelihood"]
 
 ATTEMPTS = ((1, 0.8), (2, 0.9), (4, 0.97))  # at 0.87 twice the steps for the same effective size
+DISPERSIONS = ("sigma", "nu", "phi", "shape")
 VAGUE = 1e-6  # precision of the pilot's stand-in for a flat prior
 
 
@@ -176,7 +177,13 @@ def _prepare(family: str, outcome: Outcome) -> _Prepared:
     columns = [_matrix(entry[:, a:b], value[:, a:b], size) for a, b in pairwise(first_entry)]
     priors = _pilot_priors(outcome, free)
     start = np.concatenate([np.zeros(int(layout.coefficients[0])), _guesses(family, outcome.response, free)])
-    pilot = make_likelihood_pilot(RowModel(code, columns, offset, kind, data), layout, priors, start)
+    first = int(layout.coefficients[0])
+    dispersions = np.array(
+        [first + number for number, one in enumerate(free) if one.parameter in DISPERSIONS], dtype=np.int64
+    )
+    pilot = make_likelihood_pilot(
+        RowModel(code, columns, offset, kind, data), layout, priors, start, dispersions
+    )
     return _Prepared(
         kernel.Model(
             code, *layout[:5], first_entry, _same(first_entry, entry, value, offset), entry, value, offset.T,
