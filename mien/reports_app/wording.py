@@ -16,7 +16,8 @@ from mien.study.blend_shapes import BLEND_SHAPES, NAMES, bilateral_name
 
 __all__ = [
     "MOVEMENTS", "Phrase", "answer", "decimals_for", "effect_note", "effect_numbers", "effect_sentence", "effect_title",
-    "interval_text", "movement", "multiverse_sentences", "number", "phrase_of", "probability_text", "subject_of", "units_text", "wrong_signs",
+    "interval_text", "movement", "multiverse_sentences", "number", "phrase_of", "probability_text",
+    "subject_of", "units_text", "wrong_signs",
 ]  # fmt: skip
 
 # What the movements are called in plain words (general knowledge; ARKit's names stand beside them).
@@ -271,8 +272,8 @@ def multiverse_sentences(outcome: Mapping[str, Any], *, estimate: str = "mean") 
         f"{subject_of(str(outcome['outcome']))}: {outcome['cells']} analyses{failed}, "
         f"estimates from {number(outcome['least'], decimals)} to {number(outcome['largest'], decimals)} "
         f"{units}, as planned {number(outcome['reference'], decimals)}.",
-        f"{outcome['same_sign']:.0%} have the sign of the planned analysis, in {outcome['excludes_0']:.0%} the interval "
-        f"excludes 0, in {outcome['inside_rope']:.0%} it lies inside the ROPE.",
+        f"{outcome['same_sign']:.0%} have the sign of the planned analysis, in {outcome['excludes_0']:.0%} the "
+        f"interval excludes 0, in {outcome['inside_rope']:.0%} it lies inside the ROPE.",
     ]
     moving = [choice for choice in outcome["choices"] if choice["range"]]
     if moving:

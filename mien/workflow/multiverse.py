@@ -103,7 +103,7 @@ def run_multiverse(
     cells = list(grid.cells())
     prepared = _prepare(study, grid, cells, workers=workers, progress=progress)
     reference = next(place for place, cell in enumerate(cells) if cell.places == grid.reference)
-    _check_effect(study, grid, cells, prepared[cells[reference].recipe.sha256])
+    _check_effect(study, grid, cells, cells[reference], prepared[cells[reference].recipe.sha256])
     folder = study.derivatives / "multiverse"
     jobs = [_Job(place, cell, prepared[cell.recipe.sha256]) for place, cell in enumerate(cells)]
     jobs.insert(0, jobs.pop(reference))  # where it fails nothing else is worth fitting
@@ -242,17 +242,29 @@ def _with_priors(
     return replace(spec, priors=wider)
 
 
-def _check_effect(study: Study, grid: Grid, cells: Sequence[Cell], prepared: _Prepared) -> None:
+def _check_effect(
+    study: Study, grid: Grid, cells: Sequence[Cell], reference: Cell, prepared: _Prepared
+) -> None:
     """Refuse an effect that a model does not have, or a column that is nowhere, before anything is fitted."""
     from mien.models.fitting import make_problem
 
+    trials = _of_outcome(prepared.trials, next(iter(grid.outcomes)))
     for model in {json.dumps(dict(cell.model), sort_keys=True): cell.model for cell in cells}.values():
-        spec, trials = _spec(study, _of_outcome(prepared.trials, next(iter(grid.outcomes))), model)
-        problem = make_problem(spec, trials, study.participants)[0]
+        try:
+            spec, data = _spec(study, trials, model)
+            problem = make_problem(spec, data, study.participants)[0]
+        except FitError as reason:  # a cell that cannot be fitted says so in the table
+            if model == reference.model:
+                raise _not_fitted(grid, reason) from None
+            continue
         try:
             parse_linear_combination(grid.effect[1], problem.outcomes[0].design.coefficients)
         except SpecError as error:
             raise SpecError(f"{grid.where}, key 'effect', model {spec.formula!r}: {error}") from None
+
+
+def _not_fitted(grid: Grid, reason: MienError) -> FitError:
+    return FitError(f"{grid.where}: expected a reference cell that can be fitted, but {reason}")
 
 
 def _of_outcome(trials: pd.DataFrame, name: str) -> pd.DataFrame:
@@ -279,9 +291,7 @@ def _fitted(job: _Job, *, study: Study, grid: Grid, folder: Path, needed: int) -
             row, mine, fresh = _one_fit(job, _of_outcome(job.prepared.trials, name), study, grid, folder)
         except MienError as reason:
             if job.number == needed:
-                raise FitError(
-                    f"{grid.where}: expected a reference cell that can be fitted, but {reason}"
-                ) from None
+                raise _not_fitted(grid, reason) from None
             row, mine, fresh = {"failure": str(reason)}, np.zeros((0, 0), np.float32), False
         rows.append({**facts, "failure": "", **row})
         draws.append(mine)
