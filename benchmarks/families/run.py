@@ -87,9 +87,10 @@ def main():
     )
     parser.add_argument("parts", nargs="*", choices=[*PARTS, []], help="all unless named")
     parser.add_argument("--quick", action="store_true", help="one repetition, nothing kept")
+    parser.add_argument("--repeats", type=int, default=7, help="repetitions (default 7)")
     given = parser.parse_args()
     for part in given.parts or PARTS:
-        entry = {**stamp(), **measured(PARTS[part], 1 if given.quick else 7)}
+        entry = {**stamp(), **measured(PARTS[part], 1 if given.quick else given.repeats)}
         print(part, json.dumps(entry, indent=1))
         if not given.quick:
             RESULTS.mkdir(exist_ok=True)
