@@ -11,11 +11,8 @@
 Each is computed draw by draw for the data and for a replicate of the data, with the draw's own coefficients, effects
 and sds. p is the share of draws in which the replicate's is the larger; replicates have seen the data, so that p is
 drawn towards ½ where the model is right: an extreme one means something, a middling one little. The p of PIT is of
-another kind: the probability of values as far from uniform. Checks inform; they are no gate.
-
-References
-----------
-Gelman, Meng & Stern (1996), Statistica Sinica 6
+another kind: the probability of independent values as far from uniform, near 1 where the model is right. Checks inform;
+they are no gate.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -4,12 +4,14 @@
     weight          1 / p(y_i | the same), Pareto-smoothed over draws
     pit_i           Σ w Φ(z_i) / Σ w, P(new y_i ≤ y_i | all other rows)
 
-Uniform where the model is right. Values heaped in the middle say that the model expects more scatter than there is,
-at both ends too little, on one side skewness. Within a series of AR(1) residuals a row is held against its neighbours.
+Uniform where the model is right, and more evenly so than independent numbers would be, since the sds were estimated
+from the same rows: a test of independent uniform numbers errs on the model's side. Values heaped in the middle say that
+the model expects more scatter than there is, at both ends too little, on one side skewness. Within a series of AR(1)
+residuals a row is held against its neighbours.
 
 References
 ----------
-Gelfand, Dey & Chang (1992); Vehtari, Gelman & Gabry (2017), https://doi.org/10.1007/s11222-016-9696-4
+Vehtari, Gelman & Gabry (2017), https://doi.org/10.1007/s11222-016-9696-4
 """
 
 import numpy as np
