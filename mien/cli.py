@@ -367,9 +367,17 @@ def export(
     study: StudyFolder,
     wide: Annotated[bool, typer.Option("--wide", help="one column a blend shape")] = False,
     format: Annotated[str, typer.Option(help="csv or parquet")] = "csv",
+    effects: Annotated[
+        str, typer.Option(help="a fit's effects instead: out ends in csv, parquet, tex, txt")
+    ] = "",
     out: Annotated[Path | None, typer.Option(help="the file to write")] = None,
 ) -> int:
-    """Write the trials with the person columns for other programs."""
+    """Write the trials with the person columns for other programs, or the effects of a fit."""
+    if effects:
+        from mien.reports_app.export_tables import write_study_effects
+
+        say(str(write_study_effects(_study(study), effects, out)))
+        return DONE
     from mien.workflow.exporting import export_trials
 
     say(str(export_trials(_study(study), wide=wide, format=format, out=out)))
