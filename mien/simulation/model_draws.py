@@ -22,7 +22,10 @@ from mien.models.smooths import sd_name
 from mien.priors import LKJ, Exponential, Fixed, HalfNormal, HalfStudentT, Normal, Prior, ResolvedPrior
 from mien.study.errors import FitError
 
-__all__ = ["Hyperparameters", "ModelDraw", "draw_hyperparameters", "draw_model"]
+__all__ = [
+    "Hyperparameters", "ModelDraw", "draw_coefficient", "draw_effects", "draw_hyperparameters", "draw_model",
+    "draw_positive",
+]  # fmt: skip
 
 
 class Hyperparameters(NamedTuple):
@@ -56,9 +59,9 @@ def draw_model(outcome: Outcome, rng: np.random.Generator) -> ModelDraw:
     """
     priors, design = outcome.priors, outcome.design
     hyperparameters = draw_hyperparameters(outcome, rng)
-    coefficients = np.array([_coefficient(priors[name], name, rng) for name in design.coefficients])
+    coefficients = np.array([draw_coefficient(priors[name], name, rng) for name in design.coefficients])
     effects = tuple(
-        _effects(block, hyperparameters, matrix, rng)
+        draw_effects(block, hyperparameters, matrix, rng)
         for block, matrix in zip(design.blocks, hyperparameters.correlations, strict=True)
     )
     response = design.columns @ coefficients
@@ -73,10 +76,13 @@ def draw_hyperparameters(outcome: Outcome, rng: np.random.Generator) -> Hyperpar
     """Draw standard deviations, correlations, sigma and rho."""
     priors, blocks = outcome.priors, outcome.design.blocks
     names = dict.fromkeys(sd_name(term, block.factor) for block in blocks for term in block.terms)
-    sds = {name: _positive(priors[f"sd:{name}"].prior, rng) for name in names}
+    sds = {name: draw_positive(priors[f"sd:{name}"].prior, rng) for name in names}
     correlations = tuple(_correlation(block, priors, rng) for block in blocks)
     strata = [f"sigma:{label}" if label else "sigma" for label in outcome.residual.strata]
-    sigma = np.array([_positive(priors.get(name, priors.get("sigma")).prior, rng) for name in strata])  # type: ignore[union-attr]
+    strata = (
+        [] if outcome.parameters else strata
+    )  # another family: `likelihood_calibration` draws what it has
+    sigma = np.array([draw_positive(priors.get(name, priors.get("sigma")).prior, rng) for name in strata])  # type: ignore[union-attr]
     rho = 0.0
     if outcome.residual.series is not None:
         prior = priors["rho"].prior
@@ -84,7 +90,8 @@ def draw_hyperparameters(outcome: Outcome, rng: np.random.Generator) -> Hyperpar
     return Hyperparameters(sds, correlations, sigma, rho)
 
 
-def _coefficient(resolved: ResolvedPrior, name: str, rng: np.random.Generator) -> float:
+def draw_coefficient(resolved: ResolvedPrior, name: str, rng: np.random.Generator) -> float:
+    """One coefficient from its prior."""
     match resolved.prior:
         case Normal(mean, sd):
             return float(rng.normal(mean, sd))
@@ -96,7 +103,8 @@ def _coefficient(resolved: ResolvedPrior, name: str, rng: np.random.Generator) -
             )
 
 
-def _positive(prior: Prior, rng: np.random.Generator) -> float:
+def draw_positive(prior: Prior, rng: np.random.Generator) -> float:
+    """A standard deviation from its prior."""
     match prior:
         case HalfNormal(sd):
             return abs(float(rng.normal(0.0, sd)))
@@ -131,9 +139,10 @@ def _correlation(block: Block, priors: Mapping[str, ResolvedPrior], rng: np.rand
     return matrix
 
 
-def _effects(
+def draw_effects(
     block: Block, hyperparameters: Hyperparameters, matrix: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray:
+    """(level, term) of a block with this correlation matrix."""
     sds = np.array([hyperparameters.sds[sd_name(term, block.factor)] for term in block.terms])
     normals = rng.normal(size=(len(block.levels), len(block.terms)))
     return normals @ np.linalg.cholesky(matrix).T * sds

@@ -27,7 +27,7 @@ from mien.models.likelihoods import LIKELIHOODS
 from mien.priors import Exponential, Fixed, Flat, HalfNormal, HalfStudentT, Normal, Prior
 from mien.study.errors import FitError
 
-__all__ = ["sample_likelihood"]
+__all__ = ["row_log_densities", "sample_likelihood"]
 
 ATTEMPTS = ((1, 0.8), (2, 0.9), (4, 0.97))  # at 0.87 twice the steps for the same effective size
 DISPERSIONS = ("sigma", "nu", "phi", "shape")
@@ -74,6 +74,33 @@ def sample_likelihood(family: str, outcome: Outcome, settings: Settings) -> Draw
         lambda attempt, note: _named(family, outcome, prepared, sampled(model, settings, attempt), note),
         ATTEMPTS,
     )  # fmt: skip
+
+
+def row_log_densities(
+    family: str, y: np.ndarray, eta: np.ndarray, parameters: Mapping[str, np.ndarray | float]
+) -> np.ndarray:
+    """Log p(y | η) of every row.
+
+    Parameters
+    ----------
+    y, eta : (row,) values and linear predictors of the mean.
+    parameters : further parameters as themselves (phi, zi …), numbers or (row,).
+    """
+    kind, data = _row_data(family, y)
+    predictors = [eta]
+    for name, link in LIKELIHOODS[family].parameters.items():
+        value = np.asarray(parameters[name], dtype=np.float64)
+        match link:
+            case "log":
+                value = np.log(value)
+            case "logit":
+                value = np.log(value) - np.log1p(-value)
+            case "above":
+                value = np.log(value - np.asarray(parameters["cutpoint_zero"]))
+            case _:
+                pass
+        predictors.append(np.broadcast_to(value, eta.shape))
+    return kernel.row_densities(kernel.CODES[family], kind, data, np.stack(predictors))[0]
 
 
 @dataclass(frozen=True)

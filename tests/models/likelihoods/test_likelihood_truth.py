@@ -1,0 +1,144 @@
+"""Posteriors against PyMC's own distributions, recovery of what was simulated, and calibration by simulation."""
+
+import json
+
+import numpy as np
+import pytest
+
+import mien
+from mien.models.diagnostics import measure, scalar_draws
+from mien.priors import HalfNormal, Normal, prior_from_dict
+from mien.simulation.likelihood_calibration import SABOTEURS, calibrate_likelihood
+from tests.models.likelihood_study import CORRELATION, FAMILIES, FORMULA, TRUTH, make_study
+
+pytestmark = pytest.mark.statistical("families")
+
+COMMON = {"Intercept": Normal(-0.5, 0.7), "beta": Normal(0, 0.7), "sd": HalfNormal(0.7)}
+NARROW = {  # values inside (0, 1) must not be rounded to its ends
+    "student_t": {**COMMON, "sigma": HalfNormal(0.7)},
+    "ordered_beta": {
+        **COMMON, "phi": Normal(2, 0.5), "cutpoint_zero": Normal(-2, 0.7), "cutpoint_one": Normal(2, 0.7),
+    },
+    "zero_inflated_beta": {**COMMON, "phi": Normal(2, 0.5)},
+    "zero_one_inflated_beta": {**COMMON, "phi": Normal(2, 0.5)},
+    "hurdle_gamma": {**COMMON, "shape": Normal(1, 0.5)},
+}  # fmt: skip
+REFERENCE_ESS = 2500  # STATISTICS 5
+
+
+def by_pymc(family, study, priors):
+    """The same model in PyMC: its own densities, non-centred effects, LKJCholeskyCov."""
+    import nutpie
+    import pymc as pm
+    import pytensor.tensor as pt
+
+    person, people = np.unique(study["participant"], return_inverse=True)
+    item, items = np.unique(study["stimulus"], return_inverse=True)
+    sign = np.where(study["valence"] == "negative", -0.5, 0.5)
+    y = study["raw"].to_numpy()
+    prior = {name: prior_from_dict(item) for name, item in priors.items()}
+    with pm.Model() as model:
+        b0, b1 = (pm.Normal(name, prior[name].mean, prior[name].sd) for name in ("Intercept", "valence"))
+        sd = pm.HalfNormal("sd", np.array([prior[f"sd:{term}|participant"].sd for term in ("1", "valence")]))
+        sd_item = pm.HalfNormal("1|stimulus_sigma", prior["sd:1|stimulus"].sd)
+        half = pm.Beta("half", prior["corr:participant"].eta, prior["corr:participant"].eta)  # LKJ of two
+        r = pm.Deterministic("participant_corr[valence,1]", 2.0 * half - 1.0)
+        z, v = pm.Normal("z", shape=(2, len(person))), pm.Normal("v", shape=len(item))
+        pm.Deterministic("1|participant_sigma", sd[0])
+        pm.Deterministic("valence|participant_sigma", sd[1])
+        u0, u1 = sd[0] * z[0], sd[1] * (r * z[0] + pt.sqrt(1 - r**2) * z[1])
+        eta = b0 + u0[people] + (b1 + u1[people]) * sign + sd_item * v[items]
+
+        def on_link(name, inverse):
+            return pm.Deterministic(
+                name, inverse(pm.Normal(f"{name} link", prior[name].mean, prior[name].sd))
+            )
+
+        inside, zero, one = (y > 0) & (y < 1), y == 0, y >= 1
+        if family == "student_t":
+            sigma = pm.HalfStudentT("sigma", nu=prior["sigma"].df, sigma=prior["sigma"].scale)
+            pm.StudentT("y", nu=on_link("nu", pt.exp), mu=eta, sigma=sigma, observed=y)
+        elif family == "hurdle_gamma":
+            hu, shape = on_link("hu", pm.math.sigmoid), on_link("shape", pt.exp)
+            pm.Bernoulli("zero", hu, observed=zero.astype(int))
+            pm.Gamma("y", alpha=shape, beta=shape / pt.exp(eta[np.flatnonzero(~zero)]), observed=y[~zero])
+        else:
+            phi, mu = on_link("phi", pt.exp), pm.math.sigmoid(eta)[np.flatnonzero(inside)]
+            pm.Beta("y", alpha=mu * phi, beta=(1 - mu) * phi, observed=y[inside])
+            if family == "zero_inflated_beta":
+                pm.Bernoulli("zero", on_link("zi", pm.math.sigmoid), observed=zero.astype(int))
+            elif family == "zero_one_inflated_beta":
+                pm.Bernoulli("ends", on_link("zoi", pm.math.sigmoid), observed=(zero | one).astype(int))
+                pm.Bernoulli("ones", on_link("coi", pm.math.sigmoid), observed=one[zero | one].astype(int))
+            else:
+                cuts = [prior["cutpoint_zero"], prior["cutpoint_one"]]
+                cut = pm.Normal(
+                    "cut", [c.mean for c in cuts], [c.sd for c in cuts],
+                    transform=pm.distributions.transforms.ordered, initval=[-2.0, 2.0],
+                )  # fmt: skip
+                pm.Deterministic("cutpoint_zero", cut[0])
+                pm.Deterministic("cutpoint_one", cut[1])
+                pm.OrderedLogistic("category", eta=eta, cutpoints=cut, observed=zero * 0 + inside + 2 * one)
+    return nutpie.sample(
+        nutpie.compile_pymc_model(model), draws=2500, tune=800, chains=4, seed=5, progress_bar=False,
+        target_accept=0.9,
+    )["posterior"]  # fmt: skip
+
+
+def disagreements(mine, theirs):
+    """Quantities whose means differ by more than 4 combined Monte-Carlo errors, or sds by more than 5 %."""
+    from arviz_stats.base import array_stats
+
+    found = []
+    for name, draws in mine.items():
+        other = np.asarray(theirs[name])
+        assert measure(other).ess_bulk >= REFERENCE_ESS, name
+        errors = [array_stats.mcse(x, chain_axis=0, draw_axis=1, method="mean") for x in (draws, other)]
+        if abs(draws.mean() - other.mean()) > 4 * np.hypot(*errors):
+            found.append(f"mean of {name}")
+        if abs(draws.std() / other.std() - 1) > 0.05:
+            found.append(f"sd of {name}")
+    return found
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_posterior_is_that_of_pymc(family):
+    study = make_study(family, seed=4)
+    fit = mien.fit(FORMULA, study, family=family, draws=3000, seed=1)
+    assert fit.attrs["diagnostics"] == "passed"
+    mine, theirs = scalar_draws(fit), by_pymc(family, study, json.loads(fit.attrs["priors"])[""])
+    mine = {name: draws for name, draws in mine.items() if name in theirs}
+    assert len(mine) >= 8
+    assert disagreements(mine, theirs) == []
+    narrower = {name: draws.mean() + 0.9 * (draws - draws.mean()) for name, draws in mine.items()}
+    assert len(disagreements(narrower, theirs)) >= len(mine) - 1
+    moved = {name: draws + 0.2 * draws.std() for name, draws in mine.items()}
+    assert len(disagreements(moved, theirs)) >= len(mine) - 1
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_what_was_simulated_is_found_again(family):
+    """The truth within 4 posterior sds, for a study of 32 × 52; the intercept of another family is not."""
+    fit = mien.fit(FORMULA, make_study(family, 32, 52, seed=8), family=family)
+    draws = scalar_draws(fit)
+    truth = {name: value for name, value in TRUTH.items() if name in draws}
+    truth |= {f"{name}_sigma": value for name, value in TRUTH.items() if "|" in name}
+    truth["participant_corr[valence,1]"] = CORRELATION
+    off = {name: abs(draws[name].mean() - value) / draws[name].std() for name, value in truth.items()}
+    assert max(off.values()) < 4, off
+    assert np.sqrt(np.mean(np.square(list(off.values())))) < 1.8
+    wrong = {name: abs(draws[name].mean() - 1.6 * value) / draws[name].std() for name, value in truth.items()}
+    assert max(wrong.values()) > 4
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_calibration_by_simulation(family):
+    """200 simulations at a small size, every quantity at one familywise level; saboteurs leave the band."""
+    found = calibrate_likelihood(
+        mien.ModelSpec("raw ~ valence + (1 | participant)", family=family, priors=NARROW[family]),
+        make_study(family, 8, 10, seed=3), replicates=200, seed=7, workers=2,
+    )  # fmt: skip
+    assert found.verdict.passed, found.verdict
+    assert found.failed.mean() < 0.1
+    for saboteur in SABOTEURS:
+        assert not found.verdict_of(saboteur).passed, saboteur
