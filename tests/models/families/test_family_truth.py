@@ -17,7 +17,7 @@ from mien.simulation.calibration import calibrate
 
 pytestmark = pytest.mark.statistical("families")
 
-STUDIES = 300
+STUDIES, CONDITIONS = 300, 250
 
 
 def slopes_of(fitted, effect):
@@ -102,28 +102,27 @@ def test_a_baseline_as_covariate_and_as_change(replicates_maker, truth_type):
 
 
 def test_an_omitted_slope_makes_false_positives(replicates_maker, truth_type):
-    """A condition that is nothing on average, in which persons differ by .4 sigma."""
+    """A condition that is nothing on average, in which persons differ by .4 sigma; 48 trials a person."""
     truth = truth_type(
         sd_condition=0.012, sd_stimulus=0.0, films=1.0, sd_medium=0.0, sd_valence_medium=0.0, medium=0.0,
         valence_medium=0.0,
     )  # fmt: skip
-    world = replicates_maker(STUDIES, truth, persons=32, pictures=24, films=0)
-    full = mien.models.valence(conditions="question")
-    slopes = " + (0 + question + valence:question || participant)"
-    assert slopes in full.formula
-    without = replace(full, formula=full.formula.replace(slopes, ""))
-    shares = []
-    for spec in (full, without):
-        table = slopes_of(mien.fit(spec, world.trials, draws=500, group_effects=False), "valence:question")
-        shares.append(float(((table["eti_lower"] > 0) | (table["eti_upper"] < 0)).mean()))
-    error = np.sqrt(0.05 * 0.95 / STUDIES)
-    trials = 48
-    inflation = np.sqrt((0.4**2 + 16 / trials) / (16 / trials))
+    world = replicates_maker(CONDITIONS, truth, persons=32, pictures=24, films=0)
+    without = "activation ~ valence * question + (valence | participant) + (1 | stimulus)"
+    slopes = "(0 + question + valence:question || participant)"
+    assert slopes in mien.models.valence(conditions="question").formula
+    outside = []
+    for formula in (f"{without} + {slopes}", without):
+        table = slopes_of(mien.fit(formula, world.trials, draws=250, group_effects=False), "valence:question")
+        outside.append(((table["eti_lower"] > 0) | (table["eti_upper"] < 0)).to_numpy())
+    shares = [float(one.mean()) for one in outside]
+    inflation = np.sqrt((0.4**2 + 16 / 48) / (16 / 48))
     expected = 2 * stats.norm.cdf(-stats.norm.ppf(0.975) / inflation)
     print(f"false positives with the slope {shares[0]:.3f}, without {shares[1]:.3f}, expected {expected:.3f}")
-    assert shares[0] <= 0.06 + 3 * error
-    assert abs(shares[1] - expected) < 4 * np.sqrt(expected * (1 - expected) / STUDIES)
-    assert shares[1] > 0.06 + 3 * error  # the check above fails without the slope
+    assert shares[0] <= 0.06 + 3 * np.sqrt(0.06 * 0.94 / CONDITIONS)
+    assert abs(shares[1] - expected) < 4 * np.sqrt(expected * (1 - expected) / CONDITIONS)
+    only = int((outside[1] & ~outside[0]).sum()), int((outside[0] & ~outside[1]).sum())
+    assert only[0] - only[1] > 3 * np.sqrt(sum(only))  # more than chance would have, study by study
 
 
 @pytest.mark.parametrize("family", ["task", "traits"])
