@@ -80,7 +80,7 @@ def by_pymc(family, study, priors):
                 pm.Deterministic("cutpoint_one", cut[1])
                 pm.OrderedLogistic("category", eta=eta, cutpoints=cut, observed=zero * 0 + inside + 2 * one)
     return nutpie.sample(
-        nutpie.compile_pymc_model(model), draws=2500, tune=800, chains=4, seed=5, progress_bar=False,
+        nutpie.compile_pymc_model(model), draws=6000, tune=1000, chains=4, seed=5, progress_bar=False,
         target_accept=0.9,
     )["posterior"]  # fmt: skip
 
