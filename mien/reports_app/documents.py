@@ -17,7 +17,8 @@ from jinja2 import DictLoader, Environment, StrictUndefined
 from markupsafe import Markup
 
 from mien.reports_app import methods, tables, wording
-from mien.reports_app.attributes import failures
+from mien.reports_app.attributes import failures, parsed
+from mien.reports_app.course_parts import course_part, has_course
 from mien.reports_app.defaults import DEFAULTS, Decisions
 from mien.reports_app.figures.bars import exclusion_bars, valid_share_bars
 from mien.reports_app.figures.face_map import face_map_svg
@@ -29,7 +30,9 @@ from mien.study.blend_shapes import BILATERAL_NAMES, NAMES, SET_APART
 __all__ = ["EffectPart", "content_security_policy", "study_report"]
 
 TEMPLATES = ("page.html.j2", "study.html.j2", "table.html.j2")
-FIRST = ("valence", "neutral", "medium", "valence:medium")  # the order in which effects are told
+FIRST = ("valence", "neutral", "valence:medium", "medium")  # the order in which effects are told
+FAMILY_ORDER = ("valence", "task", "traits", "time")  # of fits; others come after valence
+ADJUSTED_FOR = ("age_z", "sex")  # standard covariates: folded, unless a fit asks for nothing else
 LISTED = 6  # effects told in words in each direction
 
 
@@ -47,7 +50,17 @@ class EffectPart(NamedTuple):
     face_label: str
     forest: Markup
     table: pd.DataFrame
+    pooled: pd.DataFrame
     computation: pd.DataFrame
+
+
+class FoldedPart(NamedTuple):
+    """An effect that a fit has beside what it asks: a table only."""
+
+    fit: str
+    effect: str
+    title: str
+    table: pd.DataFrame
 
 
 def study_report(  # noqa: PLR0913  (the parts of a study, by name)
@@ -60,6 +73,7 @@ def study_report(  # noqa: PLR0913  (the parts of a study, by name)
     participants: pd.DataFrame,
     stimuli: pd.DataFrame,
     strips: Mapping[str, str] | None = None,
+    lost: pd.DataFrame | None = None,
     decisions: Decisions = DEFAULTS,
     note: str = "",
 ) -> str:
@@ -74,6 +88,7 @@ def study_report(  # noqa: PLR0913  (the parts of a study, by name)
     quality : one quality report a recording (DESIGN 3.2).
     participants, stimuli : the study's tables; age (years), sex and valence, medium are read where they are there.
     strips : a quality report's `source` → its heat strip as SVG (`heat_strip_svg(…, axes=False)`).
+    lost : `mien.models.lost_trials` of the main fit, where it is known.
     decisions : limits and words.
     note : a sentence that stands above everything, such as that the people are simulated.
 
@@ -83,10 +98,18 @@ def study_report(  # noqa: PLR0913  (the parts of a study, by name)
     """
     recipe = tomllib.loads(str(prep.get("recipe_toml", "")))
     sides = str(recipe.get("sides", "mean"))
+    effects = {name: effects[name] for name in sorted(effects, key=lambda name: _place(name, effects))}
+    straight = {name: table for name, table in effects.items() if not has_course(fits[name])}
     parts = [
         _effect_part(name, effect, rows, fits[name], sides, decisions)
-        for name, table in effects.items()
+        for name, table in straight.items()
+        for effect, rows in _asked(name, _by_effect(table))
+    ]
+    folded = [
+        FoldedPart(name, effect, wording.effect_title(effect), tables.effects_table(rows))
+        for name, table in straight.items()
         for effect, rows in _by_effect(table)
+        if (name, effect) not in {(part.fit, part.effect) for part in parts}
     ]
     style = _packaged("style.css")
     return (
@@ -98,6 +121,14 @@ def study_report(  # noqa: PLR0913  (the parts of a study, by name)
             style=_drawn(style),
             policy=content_security_policy(style),
             parts=parts,
+            folded=folded,
+            courses=[
+                course_part(name, fits[name], table, decisions)
+                for name, table in effects.items()
+                if name not in straight
+            ],
+            design=_design_notes(fits),
+            lost=_lost(lost),
             facts=_facts(prep, quality, participants, stimuli, fits),
             people=_people(participants),
             quality=tables.quality_table(quality),
@@ -157,6 +188,52 @@ def _by_effect(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     return [(name, table.loc[table["effect"] == name].reset_index(drop=True)) for name in names]
 
 
+def _place(name: str, effects: Mapping[str, pd.DataFrame]) -> tuple[float, int]:
+    """Families in the order of FAMILY_ORDER, after that as they were given."""
+    family = name.partition("-")[0]
+    order = FAMILY_ORDER.index(family) if family in FAMILY_ORDER else 0.5
+    return order, list(effects).index(name)
+
+
+def _asked(name: str, found: list[tuple[str, pd.DataFrame]]) -> list[tuple[str, pd.DataFrame]]:
+    """The effects that answer a fit's question; what it is adjusted for, and levels of activation, are folded."""
+    family, _, own = name.partition("-")
+    if name == "task-whole":  # beside the equal first seconds
+        return []
+    if family == "task":
+        asked = [one for one in found if one[0] in ("valence:medium", "medium")]
+    elif family == "traits":
+        asked = [one for one in found if one[0] in {f"valence:{trait}_z" for trait in own.split("-")}]
+        asked = asked or [one for one in found if _of_answer(one[0])]
+    elif family == "valence":
+        asked = [one for one in found if one[0] in ("valence", "neutral") or _of_answer(one[0])]
+    else:
+        asked = found
+    return asked or found
+
+
+def _of_answer(effect: str) -> bool:
+    """Whether an effect is how the answer to valence differs, by something that is not a standard covariate."""
+    first, _, column = effect.partition(":")
+    return first == "valence" and bool(column) and column not in ADJUSTED_FOR
+
+
+def _lost(lost: pd.DataFrame | None) -> str:
+    """What lost trials could do to the first effect that is not the intercept."""
+    rows = [row for row in rows_of(lost) if row["effect"] != "Intercept"] if lost is not None else []
+    return wording.lost_sentence([row for row in rows if row["effect"] == rows[0]["effect"]]) if rows else ""
+
+
+def _design_notes(fits: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
+    """A note of the design checks → the fits that it holds for."""
+    notes: dict[str, list[str]] = {}
+    for name, fit in fits.items():
+        check = parsed(fit, "design_check")
+        for note in check.get("notes", ()) if isinstance(check, Mapping) else ():
+            notes.setdefault(str(note), []).append(name)
+    return list(notes.items())
+
+
 def _effect_part(
     fit_name: str, effect: str, rows: pd.DataFrame, fit: Any, sides: str, decisions: Decisions
 ) -> EffectPart:
@@ -188,6 +265,7 @@ def _effect_part(
             f"Forest plot of {title} for {len(rows)} shapes by region",
         ),
         table=tables.effects_table(rows),
+        pooled=tables.pooled_table(rows),
         computation=tables.computation_table(rows, fit),
     )
 

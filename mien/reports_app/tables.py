@@ -22,6 +22,8 @@ __all__ = [
     "diagnostics_table",
     "effects_table",
     "exclusion_table",
+    "peaks_table",
+    "pooled_table",
     "quality_table",
     "reasons_table",
 ]
@@ -114,6 +116,74 @@ def _share(value: float) -> str:
     if 0 < value < 0.005:
         return "< 1 %"
     return "> 99 %" if 0.995 <= value < 1 else f"{value:.0%}".replace("%", " %")
+
+
+def pooled_table(effects: pd.DataFrame) -> pd.DataFrame:
+    """The same effect alone and pooled over shapes, where it was pooled; no rows where it was not.
+
+    Parameters
+    ----------
+    effects : rows of `mien.effects` of one effect.
+    """
+    rows = [
+        row for row in by_region(rows_of(effects)) if math.isfinite(float(row.get("pooled_mean", math.nan)))
+    ]
+    decimals = _decimals(effects)
+    return pd.DataFrame(
+        [
+            {
+                "region": str(row["region"]),
+                "blend shape": str(row["blend_shape"]),
+                "alone": wording.number(row["mean"], decimals),
+                "alone, interval": _range(row, "eti", decimals),
+                "pooled": wording.number(row["pooled_mean"], decimals),
+                "pooled, interval": _range(row, "pooled_eti", decimals),
+                "P(direction), pooled": wording.probability_text(float(row["pooled_p_direction"])),
+            }
+            for row in rows
+        ]
+    )
+
+
+QUANTITIES = ("size", "time", "latency", "half-fade", "area")
+
+
+def peaks_table(peaks: pd.DataFrame) -> pd.DataFrame:
+    """One row a shape and difference: size, time, latency, half-fade and area of its peak, with intervals.
+
+    Parameters
+    ----------
+    peaks : from `mien.models.peaks`.
+    """
+    return pd.DataFrame(
+        [
+            _peaks_row(rows_of(rows))
+            for _, rows in peaks.groupby(["blend_shape", "curve"], sort=False, observed=True)
+        ]
+    )
+
+
+def _peaks_row(rows: list[Row]) -> dict[str, str]:
+    by = {str(row["quantity"]): row for row in rows}
+    first = rows[0]
+    cells = {}
+    for quantity in QUANTITIES:
+        row = by[quantity]
+        in_seconds = str(row["units"]) == "s"
+        heading = f"{quantity} (s)" if in_seconds else quantity
+        if not math.isfinite(float(row["median"])):
+            cells[heading] = "–"
+            continue
+        values = [float(row[name]) for name in ("median", "eti_lower", "eti_upper")]
+        texts = [f"{value:.1f}" if in_seconds else wording.number(value) for value in values]
+        cells[heading] = f"{texts[0]} ({texts[1]} to {texts[2]})"
+    return {
+        "blend shape": str(first["blend_shape"]),
+        "difference": str(first["curve"]),
+        "P(peak beyond ROPE)": wording.probability_text(float(first["p_peak"])),
+        **cells,
+        "fades by half in": _share(float(by["half-fade"]["known"])),
+    }
 
 
 def quality_table(quality: Sequence[Mapping[str, Any]]) -> pd.DataFrame:

@@ -16,8 +16,8 @@ from mien.study.blend_shapes import BLEND_SHAPES, NAMES, bilateral_name
 
 __all__ = [
     "MOVEMENTS", "Phrase", "answer", "decimals_for", "effect_note", "effect_numbers", "effect_sentence", "effect_title",
-    "interval_text", "movement", "multiverse_sentences", "number", "phrase_of", "probability_text",
-    "subject_of", "units_text", "wrong_signs",
+    "interval_text", "lost_sentence", "movement", "multiverse_sentences", "number", "peak_sentence", "phrase_of",
+    "probability_text", "subject_of", "units_text", "wrong_signs",
 ]  # fmt: skip
 
 # What the movements are called in plain words (general knowledge; ARKit's names stand beside them).
@@ -64,7 +64,27 @@ PHRASES: Mapping[str, Phrase] = {
 
 def phrase_of(effect: str) -> Phrase:
     """The words for an effect; one that has none of its own is named."""
-    return PHRASES.get(effect, Phrase(effect, "above zero", "below zero", f"in “{effect}”"))
+    if effect in PHRASES:
+        return PHRASES[effect]
+    first, _, column = effect.partition(":")
+    if first == "valence" and column and ":" not in column:
+        return _by_column(column)
+    return Phrase(effect, "above zero", "below zero", f"in “{effect}”")
+
+
+def _by_column(column: str) -> Phrase:
+    """How the answer to valence goes with a column: per sd of a number, or between the levels of a category."""
+    if column == "center(trial)":
+        title, compared = "change of (positive − negative) a trial", "from trial to trial"
+    elif column.endswith("_z"):
+        name = column.removesuffix("_z").replace("_", " ")
+        title = f"(positive − negative) for each sd of {name}"
+        compared = f"with each standard deviation more of {name} (among persons otherwise alike in the model)"
+    else:
+        name = column.replace("_", " ")
+        title, compared = f"(positive − negative), differing by {name}", f"by {name}"
+    up, down = "more positive", "more negative"
+    return Phrase(title, up, down, f"in its difference between positive and negative stimuli {compared}")
 
 
 def units_text(units: str) -> str:
@@ -288,3 +308,40 @@ def multiverse_sentences(outcome: Mapping[str, Any], *, estimate: str = "mean") 
             f"{most['range']:.{decimals}f}{share}."
         )
     return sentences
+
+
+def peak_sentence(rows: Sequence[Mapping[str, Any]]) -> str:
+    """When and how large the difference of one shape was at its largest; rows of `mien.models.peaks` of one shape."""
+    by = {str(row["quantity"]): row for row in rows}
+    size, when = by["size"], by["time"]
+    subject = subject_of(str(size["blend_shape"]))
+    if str(size["verdict"]) != "passed":
+        return f"{subject}: {CANNOT_TELL}: the computation did not pass its checks."
+    if not math.isfinite(float(size["median"])):
+        return (
+            f"{subject}: we {CANNOT_TELL} when it differed most: that it differed by more than the ROPE at any "
+            f"time has a probability of {probability_text(float(size['p_peak']))}."
+        )
+    level = f"{100 * float(size['ci_prob']):g} % ETI"
+    decimals = decimals_for((float(size["eti_upper"]) - float(size["eti_lower"])) / 4, digits=1)
+    return (
+        f"{subject} differed most {float(when['median']):.1f} s after onset ({level} {float(when['eti_lower']):.1f} to "
+        f"{float(when['eti_upper']):.1f} s), by {number(size['median'], decimals)} {units_text(str(size['units']))} "
+        f"({level} {number(size['eti_lower'], decimals)} to {number(size['eti_upper'], decimals)})."
+    )
+
+
+def lost_sentence(rows: Sequence[Mapping[str, Any]]) -> str:
+    """How far lost trials could move one effect; rows of `mien.models.lost_trials` of that effect."""
+    worst = max(rows, key=lambda row: float(row["at_most_sd"]))
+    lost = max(int(row["lost"]) for row in rows)
+    effect = phrase_of(str(worst["effect"])).title
+    if not lost:
+        return f"No trial was lost to tracking, so none could move {effect}."
+    total = max(int(row["lost"]) + int(row["kept"]) for row in rows)
+    return (
+        f"The tracker lost up to {lost} of {total:,} trials of a shape, which the models take as missing at random. "
+        "Had each been one residual standard deviation away from what the model expects, in the direction that moves "
+        f"{effect} most, it would move by at most {float(worst['at_most_sd']):.2f} posterior standard deviations "
+        f"({worst['blend_shape']})."
+    )

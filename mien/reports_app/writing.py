@@ -3,21 +3,25 @@
 This is the only file of reports_app that reads a study; everything it places is made by the pure functions beside it.
 """
 
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
-from mien.models import effects, load
+import pandas as pd
+
+from mien.models import effects, load, lost_trials
 from mien.reports_app.attributes import rope_widths
 from mien.reports_app.defaults import Decisions
 from mien.reports_app.documents import study_report
 from mien.reports_app.figures.heat_strip import heat_strip_svg
-from mien.study.errors import StudyError
+from mien.study.errors import FitError, StudyError
 from mien.study.files import write_whole
 from mien.study.folder import Study
 from mien.workflow.checking import quality_of, require_complete
 from mien.workflow.fitting import newest_fits
 from mien.workflow.importing import quality_path
-from mien.workflow.preparing import load_prep
+from mien.workflow.preparing import load_prep, load_trials
 
 __all__ = ["PICTURES", "write_study_report"]
 
@@ -55,12 +59,24 @@ def write_study_report(study: Study, out: Path | None = None, *, note: str = "")
         participants=study.participants,
         stimuli=study.stimuli,
         strips=_strips(study),
+        lost=_lost(study, fits),
         decisions=decisions,
         note=note or (SIMULATED if (study.path / MARKER).exists() else ""),
     )
     path = out or study.derivatives / "reports" / "report.html"
     write_whole(path, document)
     return path
+
+
+def _lost(study: Study, fits: Mapping[str, Any]) -> pd.DataFrame | None:
+    """How far lost trials could move the valence effects, where that fit is of the trials that are stored now."""
+    main = fits.get("valence")
+    if main is None or main.attrs.get("recipe_sha256") != load_prep(study)["recipe_sha256"]:
+        return None
+    try:
+        return lost_trials(main, load_trials(study), study.participants)
+    except FitError:  # a likelihood or residuals for which this is not worked out
+        return None
 
 
 def _strips(study: Study) -> dict[str, str]:
