@@ -25,7 +25,7 @@ import xarray as xr
 from mien.models.cross_validation import held_out, k_fold
 from mien.models.diagnostics import outcomes_of
 from mien.models.predictive_density import log_likelihood, units_of_rows
-from mien.models.refit import outcome_of
+from mien.models.refit import check_gaussian, outcome_of
 from mien.study.errors import FitError
 
 __all__ = ["ALL_SHAPES", "COMPARISON_COLUMNS", "compare", "preferences", "stacking_weights"]
@@ -108,6 +108,8 @@ def compare(
 def _check(fits: Mapping[str, xr.DataTree]) -> None:
     if not isinstance(fits, Mapping) or len(fits) < 2:
         raise FitError(f"compare: expected a mapping of two fits or more, found {len(fits)}.")
+    for fit in fits.values():
+        check_gaussian(fit, "compare")
 
 
 def _check_same_rows(fits: Mapping[str, xr.DataTree]) -> None:

@@ -119,8 +119,8 @@ def check_notes(table: pd.DataFrame) -> list[str]:
         expected = (1 - float(some["ci_prob"].iloc[0])) * len(some)
         named = ", ".join(str(shape) for shape in dict.fromkeys(outside["blend_shape"]) if shape)
         sentences.append(
-            f"{name}: {len(outside)} of {len(some)} {unit} lie outside what the model expects (about {expected:.0f} "
-            f"would by chance at most){f': {named}' if named and len(outside) <= 5 else ''}."
+            f"{name}: {len(outside)} of {len(some)} {unit} outside what the model expects, by chance at most about "
+            f"{expected:.2g}{f' ({named})' if named and len(outside) <= 5 else ''}."
         )
     return sentences
 
