@@ -5,12 +5,14 @@ Import rule: this folder imports `mien.priors` and `mien.study` only; PyMC, nutp
     spec, families/             what to fit
     outcomes, derived_columns,
     coding, design              from data to rows and matrices
+    likelihoods, likelihood_rows   families besides the Gaussian, and what they ask of the rows
     engines/                    from matrices to draws
     fitting, posterior_tree     `fit`, all of it together, and its result's names
     diagnostics                 the gate
     design_checks, error_shares,
     equal_stretches             what a design allows one to say
-    effect_tables, group_draws,
+    effect_tables, mean_response,
+    group_draws,
     raw_units, lost_tracking    what to read from a fit
     shape_sets                  contrasts of shapes, as outcomes
     pooling, shape_errors, shape_population   shapes pooled after they were fitted
@@ -26,7 +28,7 @@ Import rule: this folder imports `mien.priors` and `mien.study` only; PyMC, nutp
     statistics, table_parts,
     row_survey, row_sums        sums over the rows of tables that are larger than memory
 
-Names are loaded when they are first used; `mien.models.fit` alone imports PyMC.
+Names are loaded when they are first used; only Gaussian fits by engine "nuts" import PyMC.
 """
 
 from importlib import import_module
@@ -47,6 +49,7 @@ if TYPE_CHECKING:
     from mien.models.families.valence import valence
     from mien.models.fitting import fit
     from mien.models.group_draws import group_effects
+    from mien.models.likelihood_rows import recommend_family
     from mien.models.loo_pit import pit
     from mien.models.lost_tracking import lost_trials
     from mien.models.person_tables import person_effects, reliability
@@ -63,11 +66,12 @@ if TYPE_CHECKING:
     from mien.models.wrong_signs import expected_wrong_signs
 
 __all__ = [
-    "FAMILIES", "SHAPE_SETS", "ModelSpec", "check_notes", "checks", "compare", "curves", "design_check", "effects",
-    "expected_wrong_signs", "fingerprint", "first_seconds", "fit", "group_effects", "k_fold", "load",
-    "load_statistics", "log_likelihood", "lost_trials", "peaks", "person_effects", "pit", "pool_shapes",
-    "posterior_predictive", "predict", "prediction_draws", "reliability", "save", "score", "shape_contrasts",
-    "sufficient_statistics", "task", "time", "to_bambi", "trait_slopes", "traits", "valence",
+    "FAMILIES", "SHAPE_SETS", "ModelSpec", "check_notes", "checks", "compare", "curves", "design_check",
+    "effects", "expected_wrong_signs", "fingerprint", "first_seconds", "fit", "group_effects", "k_fold",
+    "load", "load_statistics", "log_likelihood", "lost_trials", "peaks", "person_effects", "pit",
+    "pool_shapes", "posterior_predictive", "predict", "prediction_draws", "recommend_family", "reliability",
+    "save", "score", "shape_contrasts", "sufficient_statistics", "task", "time", "to_bambi", "trait_slopes",
+    "traits", "valence",
 ]  # fmt: skip
 
 _HOMES = {
@@ -79,6 +83,7 @@ _HOMES = {
     "check_notes": "criticism",
     "pit": "loo_pit",
     "person_effects": "person_tables",
+    "recommend_family": "likelihood_rows",
     "reliability": "person_tables",
     "expected_wrong_signs": "wrong_signs",
     "FAMILIES": "spec",

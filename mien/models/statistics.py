@@ -165,6 +165,11 @@ def sufficient_statistics(
     from mien.models.fitting import _spec_of, data_sha256
 
     spec = _spec_of(model, named)
+    if spec.family != "gaussian":
+        raise SpecError(
+            f"sufficient_statistics: expected family 'gaussian', found {spec.family!r}, which needs the rows: fit the "
+            "table itself."
+        )
     if spec.smooths:
         raise SpecError(
             "sufficient_statistics: expected a model without smooths, whose functions need all rows at once, found "

@@ -61,6 +61,8 @@ def to_bambi(
         For correlated effects, residuals other than independent ones with one sigma, or a shape that is not named.
     """
     spec = model if isinstance(model, ModelSpec) else ModelSpec(model)
+    if spec.family != "gaussian":
+        raise SpecError(f"to_bambi: expected family 'gaussian', found {spec.family!r}: write it in Bambi.")
     asked = [name for name in ("weights", "standard_errors", "counts", "sigma_by") if getattr(spec, name)]
     if asked or spec.residual != "iid":
         raise SpecError(
