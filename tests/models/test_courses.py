@@ -235,7 +235,7 @@ def test_bands_hold_whole_curves_drawn_from_the_prior():
     [("null", np.zeros_like), ("step", lambda t: 0.5 * (t > 1.5)), ("bump", bump)],
 )
 def test_bands_hold_curves_that_are_not_from_the_prior(name, course):
-    studies, inside = 150, []
+    studies, inside = 100, []
     for study in range(studies):
         rows = table(10, 12, seed=study)
         rows["activation"] = with_course(rows, course, seed=1000 + study)
