@@ -2,10 +2,12 @@
 
     kind      mean      the expected outcome
               outcome   one new observation: with the residual, and with effects of levels that the grid does not name
-    level     population    group effects at 0: an average person and stimulus. For a linear model this is the same as
-                            averaging over persons and stimuli.
+    level     population    averaged over persons and stimuli: for a linear model, group effects at 0
               participant   the fit's persons with their own effects, and so for every other factor whose columns the
                             grid has. A label that the fit does not know is a new level, drawn from its population.
+
+Families with a link (`likelihoods`) have no sums on the outcome's scale: there the mean is averaged over whatever is
+not named, persons and stimuli at level population, the stimuli that the grid leaves out at level participant.
 
 Rows are coded by the fit's levels. A coefficient's column that the grid cannot give (a transform whose numbers come
 from the fit's own rows, a smooth) is refused.
@@ -23,7 +25,8 @@ from mien.models.derived_columns import add_derived_as_stored, wanted_columns
 from mien.models.design import effect_columns, new_columns
 from mien.models.diagnostics import outcomes_of
 from mien.models.levels import codes_of
-from mien.models.likelihoods import LIKELIHOODS
+from mien.models.likelihoods import LIKELIHOODS, parameter_columns
+from mien.models.mean_response import has_link, parameter_draws, response_moments
 from mien.models.refit import coefficients_of, effects_of, of_shape
 from mien.models.residuals import root_precision, strata_dim
 from mien.models.spec import ModelSpec, has_sigma_prior
@@ -36,6 +39,7 @@ KINDS = ("mean", "outcome")
 LEVELS = ("population", "participant")
 WHO = "participant"
 SINGLE = ("z", "is")  # derived columns that one row of a grid can give
+NODES = 61  # of the quadrature over effects; 1e-6 for a logistic of sd 3
 MOST = 200_000_000  # numbers of a result
 PREDICTION_COLUMNS = ("mean", "sd", "eti_lower", "eti_upper", "ci_kind", "ci_prob", "units", "verdict")
 
@@ -45,6 +49,7 @@ class _Grid(NamedTuple):
 
     frame : the rows. coefficients, design : names and columns (row, coefficient).
     groups : factor → names of its terms and their columns (row, term). kind, level : what is asked for.
+    parameters : further parameter of the family → names and columns of its regression, none for a single number.
     """
 
     spec: ModelSpec
@@ -54,6 +59,7 @@ class _Grid(NamedTuple):
     groups: dict[str, tuple[list[str], np.ndarray]]
     kind: str
     level: str
+    parameters: dict[str, tuple[tuple[str, ...], np.ndarray]]
 
 
 def predict(
@@ -85,7 +91,7 @@ def predict(
     SpecError
         For columns that are missing, levels that the fit has not, or columns that a grid cannot give.
     FitError
-        For group effects that were not stored, or families whose mean is no sum of effects.
+        For group effects that were not stored, or new observations of families other than the Gaussian.
     """
     if not 0 < ci_prob < 1:
         raise FitError(f"ci_prob: expected a number between 0 and 1, found {ci_prob!r}.")
@@ -146,7 +152,11 @@ def _prepared(fit: xr.DataTree, grid: pd.DataFrame, kind: str, level: str) -> _G
     if not isinstance(grid, pd.DataFrame) or not len(grid):
         raise FitError(f"grid: expected a pandas.DataFrame with rows, found {type(grid).__name__} without.")
     spec = ModelSpec.from_json(str(fit.attrs["model_spec"]))
-    _check_family(spec, kind)
+    if kind == "outcome" and spec.family != "gaussian":
+        raise FitError(
+            f"predict: expected kind 'mean' of family {spec.family!r}, found 'outcome', which is there for Gaussian "
+            "models only."
+        )
     if spec.smooths:
         raise SpecError(
             f"predict: expected a fit without smooths, found {spec.smooths[0]}: mien.models.curves gives its courses."
@@ -166,17 +176,21 @@ def _prepared(fit: xr.DataTree, grid: pd.DataFrame, kind: str, level: str) -> _G
     for factor, labels, columns in terms:
         known, before = groups.get(factor, ([], np.zeros((len(frame), 0))))
         groups[factor] = ([*known, *labels], np.column_stack([before, columns]))
-    return _Grid(spec, frame, names, design, groups, kind, level)
+    return _Grid(spec, frame, names, design, groups, kind, level, _parameters(fit, spec, frame))
 
 
-def _check_family(spec: ModelSpec, kind: str) -> None:
-    """Means of families with a link are averages over effects and residuals, not sums (`mean_response`)."""
-    linear = spec.family == "gaussian" or LIKELIHOODS[spec.family].link == "identity"
-    if not linear or (kind == "outcome" and spec.family != "gaussian"):
-        raise FitError(
-            f"predict: expected a Gaussian fit, or the mean of one whose mean is a sum of effects, found family "
-            f"{spec.family!r} and kind {kind!r}: mien.effects gives its average contrasts."
-        )
+def _parameters(
+    fit: xr.DataTree, spec: ModelSpec, frame: pd.DataFrame
+) -> dict[str, tuple[tuple[str, ...], np.ndarray]]:
+    found = {}
+    for parameter in LIKELIHOODS[spec.family].parameters if spec.family in LIKELIHOODS else ():
+        names, columns = (), np.zeros((len(frame), 0))
+        if parameter in spec.parameters:
+            formula = parse_formula(spec.parameters[parameter])
+            labels, columns, _ = new_columns(formula, frame, json.loads(fit.attrs["coding"]))
+            names = tuple(labels)
+        found[parameter] = (names, columns)
+    return found
 
 
 def _with_persons(fit: xr.DataTree, frame: pd.DataFrame) -> pd.DataFrame:
@@ -205,17 +219,18 @@ def _with_derived(fit: xr.DataTree, formula: Formula, frame: pd.DataFrame) -> pd
 
 
 def _check_grid(formula: Formula, spec: ModelSpec, frame: pd.DataFrame, kind: str) -> None:
-    needed = effect_columns(formula)
+    needed = [*effect_columns(formula), *parameter_columns(spec)]
     if kind == "outcome":
         alone = [spec.standard_errors] if spec.standard_errors else []
         needed = [*needed, *spec.sigma_by, *alone]
-    lacking = [name for name in dict.fromkeys(needed) if name not in frame.columns]
+    needed = list(dict.fromkeys(needed))
+    lacking = [name for name in needed if name not in frame.columns]
     if lacking:
         raise SpecError(
             f"grid: expected the columns {', '.join(needed)}, found no {', '.join(lacking)}: add what to predict at, "
             "e.g. its mean."
         )
-    for name in dict.fromkeys(needed):
+    for name in needed:
         if cast(pd.Series, frame[name]).isna().to_numpy().any():
             raise SpecError(f"grid: expected a value in every row of {name}, found a missing one.")
 
@@ -234,11 +249,15 @@ def _all_draws(fit: xr.DataTree, grid: _Grid, seed: int) -> np.ndarray:
     for place, shape in enumerate(shapes):
         rng = np.random.default_rng([seed, place])
         mean = coefficients_of(fit, shape, grid.coefficients) @ grid.design.T
-        for factor, (_, columns) in grid.groups.items():
+        variance = np.zeros_like(mean)  # of effects that the grid does not name
+        for factor, (terms, columns) in grid.groups.items():
             effects = _effects(fit, shape, grid, factor, rng)
             if effects is not None:
                 mean += np.einsum("drt,rt->dr", effects, columns)
-        result[:, place] = mean
+            elif has_link(fit):
+                root = _root(fit, shape, factor, terms)
+                variance += (np.einsum("rt,dtk->drk", columns, root) ** 2).sum(axis=2)
+        result[:, place] = _averaged(fit, shape, grid, mean, variance) if has_link(fit) else mean
         if grid.kind == "outcome":
             result[:, place] += _row_sd(fit, shape, grid) * rng.standard_normal(mean.shape)
     return result
@@ -277,16 +296,39 @@ def _new_levels(
     fit: xr.DataTree, shape: str | None, factor: str, terms: Sequence[str], count: int, rng: np.random.Generator
 ) -> np.ndarray:  # fmt: skip
     """(draw, level, term) from the population of each draw."""
+    root = _root(fit, shape, factor, terms)
+    return np.einsum("dij,dlj->dli", root, rng.standard_normal((len(root), count, len(terms))))
+
+
+def _root(fit: xr.DataTree, shape: str | None, factor: str, terms: Sequence[str]) -> np.ndarray:
+    """(draw, term, term), whose square is the covariance of a level's effects."""
     posterior = of_shape(fit["posterior"].dataset, shape)
     sds = np.stack([posterior[f"{term}|{factor}_sigma"].to_numpy().ravel() for term in terms], axis=-1)
-    noise = rng.standard_normal((len(sds), count, len(terms)))
-    if f"{factor}_corr" in posterior:
-        corr = posterior[f"{factor}_corr"].sel(
-            {f"{factor}_term": list(terms), f"{factor}_term_bis": list(terms)}
-        )
-        values, vectors = np.linalg.eigh(corr.to_numpy().reshape(-1, len(terms), len(terms)))
-        noise = np.einsum("dij,dj,dlj->dli", vectors, np.sqrt(np.maximum(values, 0.0)), noise)
-    return noise * sds[:, None]
+    if f"{factor}_corr" not in posterior:
+        return sds[:, :, None] * np.eye(len(terms))
+    corr = posterior[f"{factor}_corr"].sel({f"{factor}_term": list(terms), f"{factor}_term_bis": list(terms)})
+    values, vectors = np.linalg.eigh(corr.to_numpy().reshape(-1, len(terms), len(terms)))
+    return sds[:, :, None] * vectors * np.sqrt(np.maximum(values, 0.0))[:, None]
+
+
+def _averaged(
+    fit: xr.DataTree, shape: str | None, grid: _Grid, eta: np.ndarray, variance: np.ndarray
+) -> np.ndarray:
+    """(draw, row) mean of a family with a link at η + a normal variable of this variance."""
+    drawn = parameter_draws(fit, shape, {name: names for name, (names, _) in grid.parameters.items()})
+    further = {
+        name: drawn[name] @ columns.T if names else drawn[name]
+        for name, (names, columns) in grid.parameters.items()
+    }
+    nodes, weight = np.polynomial.hermite_e.hermegauss(NODES)
+    spread = np.sqrt(variance)
+    return sum(
+        (
+            chance * response_moments(grid.spec.family, eta + node * spread, further)[0]
+            for node, chance in zip(nodes, weight / weight.sum(), strict=True)
+        ),
+        start=np.zeros_like(eta),
+    )
 
 
 def _row_sd(fit: xr.DataTree, shape: str | None, grid: _Grid) -> np.ndarray:
