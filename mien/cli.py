@@ -117,9 +117,10 @@ def demo(
     )
     path = write_study_report(result.study, note="This study is simulated: no person was recorded.")
     _say_effects_beside_truth(result.comparison)
-    say(f"verdict of the fit: {result.fit.verdict}")
+    for fit in result.fits:
+        say(f"verdict of {fit.name}: {fit.verdict}")
     say(f"report: {path}")
-    return FAILED_VERDICT if strict and result.fit.verdict != "passed" else DONE
+    return FAILED_VERDICT if strict and any(fit.verdict != "passed" for fit in result.fits) else DONE
 
 
 def _say_effects_beside_truth(comparison: Any) -> None:

@@ -7,7 +7,7 @@ with its Monte-Carlo error; nothing of the model went into it.
 import shutil
 import tempfile
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -18,7 +18,7 @@ from mien.simulation.study import write_raw_study
 from mien.study.errors import StudyError
 from mien.study.files import write_whole
 from mien.study.folder import Study
-from mien.workflow.fitting import StudyFit, fit_study
+from mien.workflow.fitting import FamilyChoice, StudyFit, fit_study
 from mien.workflow.importing import Pictures, import_recordings
 from mien.workflow.parallel import Progress, available_cores
 from mien.workflow.preparing import prepare_and_store
@@ -31,14 +31,17 @@ MARKER = ".mien-demo"
 QUICK_SHAPES = (
     "mouthSmile", "mouthFrown", "cheekSquint", "browDown", "browInnerUp", "eyeSquint", "mouthPress", "jawOpen",
 )  # fmt: skip
+TRAIT = "empathy_affective"
+COURSE_SHAPES = ("mouthSmile",)  # a course takes as long as the other fits of ten shapes
 
 
 class DemoResult(NamedTuple):
-    """What the demo made: the study, its fit, and each shape's effect beside the truth."""
+    """What the demo made: the study, its valence fit, each shape's effect beside the truth, and all fits."""
 
     study: Study
     fit: StudyFit
     comparison: pd.DataFrame
+    fits: tuple[StudyFit, ...]
 
 
 def run_demo(
@@ -71,8 +74,21 @@ def run_demo(
         import_recordings(study.path, requests, pictures=pictures, workers=workers, progress=progress)
     study.refresh()
     prepare_and_store(study, workers=workers, progress=progress)
-    fit = fit_study(study, "valence", shapes=QUICK_SHAPES if quick else (), seed=seed, progress=progress)
-    return DemoResult(study, fit, beside_truth(fit.effects, design))
+    fits = _fits(study, seed, quick=quick, progress=progress)
+    return DemoResult(study, fits[0], beside_truth(fits[0].effects, design), fits)
+
+
+def _fits(study: Study, seed: int, *, quick: bool, progress: Progress | None) -> tuple[StudyFit, ...]:
+    """Valence pooled over shapes, task over equal first seconds, a trait, and a course where it is not quick."""
+    common: dict[str, Any] = {"shapes": QUICK_SHAPES if quick else (), "seed": seed, "progress": progress}
+    fits = [
+        fit_study(study, "valence", pooling="partial", **common),
+        fit_study(study, "task", **common),
+        fit_study(study, "traits", choice=FamilyChoice(traits=(TRAIT,)), **common),
+    ]
+    if not quick:
+        fits.append(fit_study(study, "time", **{**common, "shapes": COURSE_SHAPES}))
+    return tuple(fits)
 
 
 def _fresh_study(out: Path) -> Study:
