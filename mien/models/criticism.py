@@ -133,18 +133,30 @@ def _drawn(fit: xr.DataTree, shape: str | None, picked: np.ndarray, rng: np.rand
     natural = natural_of(fit, shape, outcome)
     sigma, rho = natural.sigma[picked], natural.rho[picked]
     pairs, neighbours = _neighbours(fit, shape, outcome)
-    persons, names = _persons(outcome)
+    persons, names = _persons(fit, shape, outcome)
     return _Shape(
         outcome.response, fitted_means(fit, shape, outcome)(picked), residual_noise(outcome, sigma, rho, rng),
         np.sqrt(row_variance(outcome, sigma)), pairs, neighbours, persons, names,
     )  # fmt: skip
 
 
-def _persons(outcome: Outcome) -> tuple[np.ndarray, Sequence[str]]:
+def _persons(fit: xr.DataTree, shape: str | None, outcome: Outcome) -> tuple[np.ndarray, Sequence[str]]:
+    """Codes of the rows' persons and names: by the model's factor, else by what trials' labels say."""
     for block in outcome.design.blocks:
         if block.factor == WHO:
             return block.codes, block.levels
-    return np.zeros(0, dtype=np.int64), ()
+    words = _words(fit, shape)
+    if not words:
+        return np.zeros(0, dtype=np.int64), ()
+    names, codes = np.unique([word[0] for word in words], return_inverse=True)
+    return codes, [str(name) for name in names]
+
+
+def _words(fit: xr.DataTree, shape: str | None) -> list[list[str]]:
+    """Parts of the labels of a Trials table's observations, [] for another table."""
+    labels = fit["observed_data"].dataset["observation"].to_numpy()[used_rows(fit, shape)]
+    words = [str(label).split("/") for label in labels]
+    return words if len(words[0]) in (len(OBSERVATION_KEY) - 1, len(OBSERVATION_KEY)) else []
 
 
 def _neighbours(fit: xr.DataTree, shape: str | None, outcome: Outcome) -> tuple[np.ndarray, str]:
@@ -152,17 +164,15 @@ def _neighbours(fit: xr.DataTree, shape: str | None, outcome: Outcome) -> tuple[
     residual = outcome.residual
     if residual.series is not None and residual.position is not None:
         return _one_apart(residual.series, residual.position), "bins"
-    labels = fit["observed_data"].dataset["observation"].to_numpy()[used_rows(fit, shape)]
-    words = [str(label).split("/") for label in labels]
-    keys = len(words[0])
-    if keys not in (len(OBSERVATION_KEY) - 1, len(OBSERVATION_KEY)):
+    words = _words(fit, shape)
+    if not words:
         return np.zeros((2, 0), dtype=np.int64), ""
     try:
         position = np.array([int(word[-1]) for word in words])
     except ValueError:
         return np.zeros((2, 0), dtype=np.int64), ""
     series = np.unique(["/".join(word[:-1]) for word in words], return_inverse=True)[1]
-    return _one_apart(series, position), "bins" if keys == len(OBSERVATION_KEY) else "trials"
+    return _one_apart(series, position), "bins" if len(words[0]) == len(OBSERVATION_KEY) else "trials"
 
 
 def _one_apart(series: np.ndarray, position: np.ndarray) -> np.ndarray:

@@ -153,6 +153,14 @@ def test_a_person_who_scatters_more_is_named():
     assert table["p"].idxmin() == table.index[table["participant"] == "p03"][0]
 
 
+def test_persons_are_known_without_a_term_for_them():
+    data = study(residual=lambda rng, p: rng.normal(0, 0.5, len(p)))
+    data["y"] += np.where(data["participant"] == "p05", 4.0, 0.0)
+    left_out = only(checked(data, "y ~ valence + (1 | stimulus)"), "residual sd").set_index("participant")
+    assert left_out.loc["p05", "p"] < 0.01
+    assert not only(checked(data), "residual sd").set_index("participant").loc["p05", "outside"]
+
+
 def test_skewness_and_trials_that_follow_each_other_are_seen():
     def skewed(rng, p):
         return rng.exponential(1, len(p)) - 1
