@@ -259,3 +259,21 @@ def test_shares_of_cells_are_counted():
     table, choices = factorial({"a": {"1": -0.02, "2": 0.0}})
     (found,) = summarise(table, choices, "mean")
     assert (found["excludes_0"], found["same_sign"]) == (1.0, 0.5)
+
+
+def test_the_command_prints_json_and_refuses_a_bad_grid(
+    result, study, grid_file, tmp_path, monkeypatch, capsys
+):
+    from mien.cli import main
+
+    monkeypatch.setattr("sys.argv", ["mien", "multiverse", str(study.path), str(grid_file), "--json"])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    printed = json.loads(capsys.readouterr().out)
+    assert (stop.value.code, printed["cells"], printed["fitted"]) == (0, 8, 0)
+    (tmp_path / "bad.toml").write_text('effect = ""\n')
+    monkeypatch.setattr("sys.argv", ["mien", "multiverse", str(study.path), str(tmp_path / "bad.toml")])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    assert stop.value.code == 2
+    assert "bad.toml" in capsys.readouterr().err
