@@ -8,7 +8,7 @@ from scipy.stats import halfnorm
 
 import mien
 from mien.models import k_fold
-from mien.models.comparison import ALL_SHAPES, preferences, stacking_weights
+from mien.models.comparison import ALL_SHAPES, _Pointwise, _table, preferences, stacking_weights
 from mien.models.cross_validation import folds_of
 from mien.models.predictive_density import leave_one_out
 from mien.priors import Flat, HalfNormal, Normal
@@ -110,21 +110,29 @@ def test_weights_have_their_closed_form():
     assert stacking_weights(shifted) == pytest.approx(stacking_weights(elpd), abs=1e-9)
 
 
-def test_weights_are_arviz_s():
-    from scipy.optimize import minimize
+def test_weights_differences_and_errors_are_those_of_arviz():
+    import xarray as xr
+    from arviz_stats import compare
+    from arviz_stats.utils import ELPDData
 
-    rng = np.random.default_rng(0)
-    elpd = rng.normal(-2, 1, (3, 40))
-    found = stacking_weights(elpd)
-
-    def loss(w):
-        return -np.log(np.exp(elpd).T @ w).sum()  # arviz_stats.compare, as it is written there
-
-    wanted = minimize(
-        loss, np.full(3, 1 / 3), bounds=[(0, 1)] * 3, constraints={"type": "eq", "fun": lambda w: w.sum() - 1}
+    elpd = np.random.default_rng(0).normal(-2, 1, (3, 40)) + np.array([[0.0], [-0.3], [0.2]])
+    data = {
+        name: ELPDData(
+            elpd=float(one.sum()), se=float(np.sqrt(40) * one.std()), p=1.0, n_samples=100, n_data_points=40,
+            scale="log", warning=False, good_k=0.7, elpd_i=xr.DataArray(one, dims="unit"),
+            pareto_k=xr.DataArray(np.zeros(40), dims="unit"),
+        )
+        for name, one in zip("abc", elpd, strict=True)
+    }  # fmt: skip
+    wanted = compare(data, round_to="none").loc[list("abc")]
+    found = _table(
+        "", {name: _Pointwise(one, np.nan, 0, 0) for name, one in zip("abc", elpd, strict=True)}, ""
     )
-    assert loss(found) <= wanted.fun + 1e-6
-    assert found == pytest.approx(wanted.x, abs=1e-3)
+    found = found.set_index("model").loc[list("abc")]
+    assert found["weight"].to_numpy() == pytest.approx(wanted["weight"].to_numpy(), abs=1e-3)
+    assert found["elpd_diff"].to_numpy() == pytest.approx(wanted["elpd_diff"].to_numpy())
+    ratio = np.sqrt(40 / 39)  # sd over units with n − 1 here
+    assert found["se_diff"].to_numpy() == pytest.approx(ratio * wanted["dse"].to_numpy())
 
 
 def test_a_model_that_is_worse_everywhere_has_no_weight():
