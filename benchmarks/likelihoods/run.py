@@ -1,6 +1,7 @@
 """Ordered beta for 34 shapes against 34 Bambi fits with a custom family: `python benchmarks/likelihoods/run.py`.
 
     run.py                 34 shapes by mien, 3 fits by Bambi (times 34 / 3), cold compile, all families once
+    run.py --shapes 6 --bambi-fits 2     fewer, on a busy machine; the ratio is one of times a fit all the same
     run.py --quick         2 shapes and 1 fit, nothing kept
 
 Both sample 4 chains of 500 draws after their own warm-up, on the same studies of 1,664 rows, in this process. Wall and
@@ -140,12 +141,15 @@ def main():
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--quick", action="store_true")
-    quick = parser.parse_args().quick
+    parser.add_argument("--shapes", type=int, default=SHAPES)
+    parser.add_argument("--bambi-fits", type=int, default=BAMBI_FITS)
+    arguments = parser.parse_args()
+    quick = arguments.quick
     warnings.simplefilter("ignore")
-    shapes = 2 if quick else SHAPES
+    shapes = 2 if quick else arguments.shapes
     entries = {"cold": cold(), "mien": by_mien(shapes)}
     print(json.dumps(entries), flush=True)
-    entries["bambi"] = by_bambi(1 if quick else BAMBI_FITS)
+    entries["bambi"] = by_bambi(1 if quick else arguments.bambi_fits)
     entries["families"] = families() if not quick else {}
     for kind in ("wall_s", "cpu_s"):
         entries[f"ratio_{kind}"] = entries["mien"][kind] / (shapes * entries["bambi"][f"{kind}_a_fit"])

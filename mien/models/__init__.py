@@ -24,7 +24,7 @@ Import rule: this folder imports `mien.priors` and `mien.study` only; PyMC, nutp
     person_tables, wrong_signs  each person's answer, how reliably persons differ; directions that may be wrong
     new_rows, person_posterior,
     scoring                     a person whom the fit has not seen
-    replicates                  posterior predictive draws
+    replicates, likelihood_replicates   posterior predictive draws
     statistics, table_parts,
     row_survey, row_sums        sums over the rows of tables that are larger than memory
 

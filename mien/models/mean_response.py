@@ -30,8 +30,8 @@ from mien.models.refit import of_shape, used_rows
 from mien.study.errors import FitError
 
 __all__ = [
-    "PARTS", "PartDraws", "effect_names", "has_link", "mean_response", "parameter_draws",
-    "parameter_variables", "residual_sd", "response_moments",
+    "PARTS", "Columns", "PartDraws", "design_columns", "effect_covariances", "effect_names", "has_link",
+    "mean_response", "parameter_draws", "parameter_variables", "residual_sd", "response_moments",
 ]  # fmt: skip
 
 NODES = 15  # of the quadrature over Zu; 1e-9 for a logistic of sd 1
@@ -67,7 +67,7 @@ class _Moments(NamedTuple):
     o_o: np.ndarray
 
 
-class _Columns(NamedTuple):
+class Columns(NamedTuple):
     """Columns by their names, for each predictor ("" is the mean's) and each group block."""
 
     predictors: Mapping[str, tuple[tuple[str, ...], np.ndarray]]
@@ -130,7 +130,7 @@ def mean_response(fit: xr.DataTree, shape: str | None, names: Sequence[str]) -> 
         For products of columns that the model does not have by themselves, or a fit without rows.
     """
     family = str(fit.attrs["family"])
-    columns = _columns(fit, shape)
+    columns = design_columns(fit, shape)
     draws, sizes = _draws(fit, shape, columns)
     coding = {name: list(levels) for name, levels in _coding(fit).items()}
     weights = {name: _cells(name, columns, coding) for name in names}
@@ -191,7 +191,7 @@ def _coding(fit: xr.DataTree) -> Mapping[str, Sequence[str]]:
     return json.loads(fit.attrs["coding"])
 
 
-def _columns(fit: xr.DataTree, shape: str | None) -> _Columns:
+def design_columns(fit: xr.DataTree, shape: str | None) -> Columns:
     """Of one outcome's rows; where nothing varies the mean has no column."""
     constants, used = of_shape(_constants(fit), shape), used_rows(fit, shape)
     predictors = {}
@@ -217,10 +217,10 @@ def _columns(fit: xr.DataTree, shape: str | None) -> _Columns:
         )
         for factor, terms in by_factor.items()
     )
-    return _Columns(predictors, blocks)
+    return Columns(predictors, blocks)
 
 
-def _all_columns(columns: _Columns) -> dict[str, np.ndarray]:
+def _all_columns(columns: Columns) -> dict[str, np.ndarray]:
     """Every column by its name, the mean's first."""
     found: dict[str, np.ndarray] = {}
     for names, matrix in [*columns.predictors.values(), *((terms, z) for _, terms, z in columns.blocks)]:
@@ -229,7 +229,7 @@ def _all_columns(columns: _Columns) -> dict[str, np.ndarray]:
     return found
 
 
-def _values_of_bases(columns: _Columns) -> dict[str, np.ndarray]:
+def _values_of_bases(columns: Columns) -> dict[str, np.ndarray]:
     """Columns that products are made of."""
     return {
         name: column
@@ -238,7 +238,7 @@ def _values_of_bases(columns: _Columns) -> dict[str, np.ndarray]:
     }
 
 
-def _spread_of_columns(columns: _Columns) -> dict[str, float]:
+def _spread_of_columns(columns: Columns) -> dict[str, float]:
     return {name: float(column.std()) for name, column in _all_columns(columns).items()}
 
 
@@ -247,7 +247,7 @@ type Cell = tuple[
 ]  # what is set: (category, place of the level) or (number, shift)
 
 
-def _cells(name: str, columns: _Columns, coding: Mapping[str, Sequence[str]]) -> list[tuple[Cell, float]]:
+def _cells(name: str, columns: Columns, coding: Mapping[str, Sequence[str]]) -> list[tuple[Cell, float]]:
     """The cells that a coefficient's contrast weighs, and their weights."""
     if name == "Intercept":
         return [((), 1.0)]
@@ -260,7 +260,7 @@ def _cells(name: str, columns: _Columns, coding: Mapping[str, Sequence[str]]) ->
 
 
 def _steps(
-    base: str, columns: _Columns, coding: Mapping[str, Sequence[str]]
+    base: str, columns: Columns, coding: Mapping[str, Sequence[str]]
 ) -> list[tuple[tuple[str, float | int], float]]:
     for category, levels in coding.items():
         coded = level_columns(category, levels)
@@ -283,8 +283,8 @@ def _steps(
 
 
 def _changed(
-    columns: _Columns, cell: Mapping, values: Mapping[str, np.ndarray], coding: Mapping[str, Sequence[str]]
-) -> _Columns:
+    columns: Columns, cell: Mapping, values: Mapping[str, np.ndarray], coding: Mapping[str, Sequence[str]]
+) -> Columns:
     """The columns with the cell's settings, products made anew."""
     new: dict[str, np.ndarray] = {}
     rows = len(columns.predictors[""][1])
@@ -308,7 +308,7 @@ def _changed(
                 matrix[:, place] = np.prod(factors, axis=0)
         return matrix
 
-    return _Columns(
+    return Columns(
         {
             parameter: (names, anew(names, matrix))
             for parameter, (names, matrix) in columns.predictors.items()
@@ -367,10 +367,16 @@ def parameter_draws(
     return found
 
 
-def _draws(fit: xr.DataTree, shape: str | None, columns: _Columns) -> tuple[_Draws, tuple[int, int]]:
+def _draws(fit: xr.DataTree, shape: str | None, columns: Columns) -> tuple[_Draws, tuple[int, int]]:
     posterior = of_shape(fit["posterior"].dataset, shape)
     sizes = (posterior.sizes["chain"], posterior.sizes["draw"])
     names = {parameter: own for parameter, (own, _) in columns.predictors.items()}
+    return _Draws(parameter_draws(fit, shape, names), effect_covariances(fit, shape, columns)), sizes
+
+
+def effect_covariances(fit: xr.DataTree, shape: str | None, columns: Columns) -> tuple[np.ndarray, ...]:
+    """(draw, term, term) of every block."""
+    posterior = of_shape(fit["posterior"].dataset, shape)
     covariances = []
     for factor, terms, _ in columns.blocks:
         sds = np.stack(
@@ -380,10 +386,10 @@ def _draws(fit: xr.DataTree, shape: str | None, columns: _Columns) -> tuple[_Dra
         if f"{factor}_corr" in posterior:
             corr = posterior[f"{factor}_corr"].to_numpy().reshape(corr.shape)
         covariances.append(sds[:, :, None] * corr * sds[:, None, :])
-    return _Draws(parameter_draws(fit, shape, names), tuple(covariances)), sizes
+    return tuple(covariances)
 
 
-def _averaged(family: str, columns: _Columns, draws: _Draws, sizes: tuple[int, int]) -> _Moments:
+def _averaged(family: str, columns: Columns, draws: _Draws, sizes: tuple[int, int]) -> _Moments:
     """Moments averaged over rows and groups, for every draw (thinned where rows differ in many values)."""
     everything = [matrix for _, matrix in columns.predictors.values()] + [z for _, _, z in columns.blocks]
     widths = np.cumsum([matrix.shape[1] for matrix in everything])[:-1]
@@ -425,7 +431,7 @@ def _thinned(rows: int, sizes: tuple[int, int]) -> np.ndarray:
 
 
 def _predictors(
-    columns: _Columns, parts: Sequence[np.ndarray], draws: _Draws, at: np.ndarray
+    columns: Columns, parts: Sequence[np.ndarray], draws: _Draws, at: np.ndarray
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """η of the mean without Zu (draw, row), and the further parameters on their links, (draw, row or 1)."""
     found = {}

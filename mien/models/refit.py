@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from mien.models.engines.collapsed.parameters import Natural
 
 __all__ = [
-    "check_gaussian", "coefficients_of", "effects_of", "levels_of_factor", "natural_of", "of_shape", "outcome_of",
-    "terms_of", "used_rows",
+    "check_gaussian", "check_rows", "coefficients_of", "effects_of", "levels_of_factor", "natural_of", "of_shape",
+    "outcome_of", "terms_of", "used_rows",
 ]  # fmt: skip
 
 
@@ -37,6 +37,11 @@ def check_gaussian(fit: xr.DataTree, what: str) -> None:
     """Refuse fits of other families, and those whose rows were not stored."""
     if fit.attrs.get("family", "gaussian") != "gaussian":
         raise FitError(f"{what}: expected a Gaussian fit, found family {fit.attrs['family']!r}.")
+    check_rows(fit, what)
+
+
+def check_rows(fit: xr.DataTree, what: str) -> None:
+    """Refuse fits whose rows were not stored."""
     if "constant_data" not in fit.children:
         raise FitError(
             f"{what}: expected a fit that holds its rows, found none (above a million rows, or from sums, they are "

@@ -17,11 +17,12 @@ import xarray as xr
 from mien.models.diagnostics import outcomes_of
 from mien.models.engines.problem import Outcome
 from mien.models.refit import (
-    check_gaussian,
+    check_rows,
     coefficients_of,
     effects_of,
     natural_of,
     outcome_of,
+    terms_of,
     used_rows,
 )
 from mien.study.errors import FitError
@@ -52,7 +53,7 @@ def posterior_predictive(
     in_sample: bool = True,
     new_groups: Sequence[str] = (),
 ) -> xr.Dataset:
-    """Replicates of the rows of a Gaussian fit.
+    """Replicates of the rows of a fit.
 
     Parameters
     ----------
@@ -69,7 +70,7 @@ def posterior_predictive(
     FitError
         For factors that the model does not have, effects that were not stored, or a result that is too large.
     """
-    check_gaussian(fit, "posterior_predictive")
+    check_rows(fit, "posterior_predictive")
     posterior, shapes = fit["posterior"].dataset, outcomes_of(fit)
     chains, total = posterior.sizes["chain"], posterior.sizes["draw"]
     kept = np.arange(total)
@@ -86,10 +87,10 @@ def posterior_predictive(
         )
     result = np.full((len(picked), len(shapes), len(observations)), np.nan, dtype=np.float32)
     for place, shape in enumerate(shapes):
-        outcome, used = outcome_of(fit, shape), np.flatnonzero(used_rows(fit, shape))
-        anew = _anew(outcome, in_sample, new_groups)
+        used = np.flatnonzero(used_rows(fit, shape))
+        anew = _anew(fit, in_sample, new_groups)
         rng = np.random.default_rng([seed, place])
-        for some, values in _chunks(fit, shape, outcome, picked, anew, rng):
+        for some, values in _replicated(fit, shape, picked, anew, rng):
             result[some, place, used[:, None]] = values.T
     result = result.reshape(chains, len(kept), *result.shape[1:])
     coords = {"chain": posterior["chain"].to_numpy(), "draw": posterior["draw"].to_numpy()[kept]}
@@ -100,8 +101,18 @@ def posterior_predictive(
     return xr.Dataset({"outcome": (("chain", "draw", "blend_shape", "observation"), result)}, coords=coords)
 
 
-def _anew(outcome: Outcome, in_sample: bool, new_groups: Sequence[str]) -> set[str]:
-    factors = list(dict.fromkeys(block.factor for block in outcome.design.blocks))
+def _replicated(
+    fit: xr.DataTree, shape: str | None, picked: np.ndarray, anew: set[str], rng: np.random.Generator
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    if fit.attrs.get("family", "gaussian") == "gaussian":
+        return _chunks(fit, shape, outcome_of(fit, shape), picked, anew, rng)
+    from mien.models.likelihood_replicates import family_chunks
+
+    return family_chunks(fit, shape, picked, anew, rng)
+
+
+def _anew(fit: xr.DataTree, in_sample: bool, new_groups: Sequence[str]) -> set[str]:
+    factors = list(dict.fromkeys(term.rpartition("|")[2] for term in terms_of(fit)))
     unknown = [name for name in new_groups if name not in factors]
     if isinstance(new_groups, str) or unknown:
         raise FitError(f"new_groups: expected a tuple of some of {', '.join(factors)}, found {new_groups!r}.")

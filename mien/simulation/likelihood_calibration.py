@@ -23,6 +23,7 @@ from scipy.special import expit
 
 from mien.models.engines.problem import Draws, Outcome, Settings
 from mien.models.fitting import make_problem
+from mien.models.likelihood_replicates import draw_response
 from mien.models.likelihoods import LIKELIHOODS
 from mien.models.spec import ModelSpec
 from mien.priors import Fixed, Normal
@@ -30,11 +31,10 @@ from mien.simulation.calibration import Calibration
 from mien.simulation.model_draws import draw_coefficient, draw_effects, draw_hyperparameters, draw_positive
 from mien.study.errors import FitError
 
-__all__ = ["SABOTEURS", "calibrate_likelihood", "draw_response"]
+__all__ = ["SABOTEURS", "calibrate_likelihood"]
 
 DRAWS, CHAINS = 400, 4
 PRIOR_DRAWS = 100
-EDGE = 1e-12  # values inside (0, 1) stay so far from its ends; generators round to them now and then
 LAST = 3  # attempts of the engine
 BATCH = 10
 LIKELIHOOD = "log p(y | w)"
@@ -172,33 +172,6 @@ def _eta(outcome: Outcome, coefficients: np.ndarray, effects: tuple[np.ndarray, 
     for block, values in zip(outcome.design.blocks, effects, strict=True):
         eta = eta + (block.columns * values[block.codes]).sum(axis=1)
     return eta
-
-
-def draw_response(
-    family: str, eta: np.ndarray, parameters: Mapping[str, float | np.ndarray], rng: np.random.Generator
-) -> np.ndarray:
-    """One value for each linear predictor of the mean; ones are exactly 1.
-
-    Parameters
-    ----------
-    eta : any shape. parameters : as themselves (phi, zi …), numbers or arrays that broadcast with `eta`.
-    """
-    if family == "student_t":
-        return eta + parameters["sigma"] * rng.standard_t(np.broadcast_to(parameters["nu"], eta.shape))
-    chance = rng.random(eta.shape)
-    if family == "hurdle_gamma":
-        shape = parameters["shape"]
-        return np.where(chance < parameters["hu"], 0.0, rng.gamma(shape, np.exp(eta) / shape))
-    mu, phi = expit(eta), parameters["phi"]
-    inside = np.clip(rng.beta(mu * phi, (1.0 - mu) * phi), EDGE, 1.0 - EDGE)
-    if family == "ordered_beta":
-        zero = expit(parameters["cutpoint_zero"] - eta)
-        one = expit(eta - parameters["cutpoint_one"])
-    elif family == "zero_inflated_beta":
-        zero, one = parameters["zi"], 0.0
-    else:
-        zero, one = parameters["zoi"] * (1 - parameters["coi"]), parameters["zoi"] * parameters["coi"]  # type: ignore[operator]
-    return np.where(chance < zero, 0.0, np.where(chance > 1.0 - one, 1.0, inside))
 
 
 # What the engine found

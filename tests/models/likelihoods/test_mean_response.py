@@ -6,8 +6,8 @@ from scipy import stats
 from scipy.special import expit
 
 import mien
+from mien.models.likelihood_replicates import draw_response
 from mien.models.mean_response import response_moments
-from mien.simulation.likelihood_calibration import draw_response
 from tests.models.likelihood_study import FAMILIES
 
 LINKED = FAMILIES[1:]
