@@ -43,7 +43,7 @@ def main():
         name = columns[job["columns"].index(job["effect"])]
         low, high = fit.conf_int().loc[name]
         results.append({
-            **{key: job[key] for key in ("finding", "blend_shape", "effect")},
+            **{key: job[key] for key in ("finding", "blend_shape", "effect", "trials_sha256")},
             "estimate": float(fit.params[name]), "se": float(fit.bse[name]), "lower": float(low), "upper": float(high),
             "p": float(fit.pvalues[name]), "converged": bool(fit.converged), "seconds": time.perf_counter() - start,
             "warnings": sorted({str(one.message).split("\n")[0] for one in told}),

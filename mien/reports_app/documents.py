@@ -74,6 +74,7 @@ def study_report(  # noqa: PLR0913  (the parts of a study, by name)
     stimuli: pd.DataFrame,
     strips: Mapping[str, str] | None = None,
     lost: pd.DataFrame | None = None,
+    paper: pd.DataFrame | None = None,
     decisions: Decisions = DEFAULTS,
     note: str = "",
 ) -> str:
@@ -89,6 +90,7 @@ def study_report(  # noqa: PLR0913  (the parts of a study, by name)
     participants, stimuli : the study's tables; age (years), sex and valence, medium are read where they are there.
     strips : a quality report's `source` → its heat strip as SVG (`heat_strip_svg(…, axes=False)`).
     lost : `mien.models.lost_trials` of the main fit, where it is known.
+    paper : `mien.workflow.paper_table` of a simulated study.
     decisions : limits and words.
     note : a sentence that stands above everything, such as that the people are simulated.
 
@@ -129,6 +131,7 @@ def study_report(  # noqa: PLR0913  (the parts of a study, by name)
             ],
             design=_design_notes(fits),
             lost=_lost(lost),
+            paper=tables.paper_table(paper) if paper is not None else None,
             facts=_facts(prep, quality, participants, stimuli, fits),
             people=_people(participants),
             quality=tables.quality_table(quality),

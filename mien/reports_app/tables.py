@@ -22,6 +22,7 @@ __all__ = [
     "diagnostics_table",
     "effects_table",
     "exclusion_table",
+    "paper_table",
     "peaks_table",
     "pooled_table",
     "quality_table",
@@ -143,6 +144,36 @@ def pooled_table(effects: pd.DataFrame) -> pd.DataFrame:
             for row in rows
         ]
     )
+
+
+def paper_table(findings: pd.DataFrame) -> pd.DataFrame:
+    """The paper's findings on a simulated study: truth, posterior and classical estimate, a row a finding and shape.
+
+    Parameters
+    ----------
+    findings : from `mien.workflow.paper_table`.
+    """
+    rows = []
+    for row in rows_of(findings):
+        known = math.isfinite(float(row["classical"]))
+        low, high = float(row["eti_lower"]), float(row["eti_upper"])
+        rows.append(
+            {
+                "finding": str(row["says"]),
+                "blend shape": str(row["blend_shape"]),
+                "truth (± MC error)": f"{wording.number(row['truth'], 4)} ± {float(row['truth_mc_se']):.4f}",
+                "posterior, 95 % ETI": f"{wording.number(row['mean'], 4)} ({wording.number(low, 4)} to "
+                f"{wording.number(high, 4)})",
+                "truth inside": "yes" if low <= float(row["truth"]) <= high else "no",
+                "P(direction)": wording.probability_text(float(row["p_direction"])),
+                "β std": wording.number(row["beta_std"], 2),
+                "classical, 95 % CI": f"{wording.number(row['classical'], 4)} "
+                f"({wording.number(row['classical_lower'], 4)} to {wording.number(row['classical_upper'], 4)})"
+                if known
+                else "–",
+            }
+        )
+    return pd.DataFrame(rows)
 
 
 QUANTITIES = ("size", "time", "latency", "half-fade", "area")

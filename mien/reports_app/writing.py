@@ -21,6 +21,7 @@ from mien.study.folder import Study
 from mien.workflow.checking import quality_of, require_complete
 from mien.workflow.fitting import newest_fits
 from mien.workflow.importing import quality_path
+from mien.workflow.paper_table import load_paper_table
 from mien.workflow.preparing import load_prep, load_trials
 
 __all__ = ["PICTURES", "write_study_report"]
@@ -60,6 +61,7 @@ def write_study_report(study: Study, out: Path | None = None, *, note: str = "")
         stimuli=study.stimuli,
         strips=_strips(study),
         lost=_lost(study, fits),
+        paper=load_paper_table(study),
         decisions=decisions,
         note=note or (SIMULATED if (study.path / MARKER).exists() else ""),
     )

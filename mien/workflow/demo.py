@@ -20,6 +20,7 @@ from mien.study.files import write_whole
 from mien.study.folder import Study
 from mien.workflow.fitting import FamilyChoice, StudyFit, fit_study
 from mien.workflow.importing import Pictures, import_recordings
+from mien.workflow.paper_table import PAPER_TABLE, paper_table
 from mien.workflow.parallel import Progress, available_cores
 from mien.workflow.preparing import prepare_and_store
 from mien.workflow.sessions import read_sessions
@@ -75,6 +76,8 @@ def run_demo(
     study.refresh()
     prepare_and_store(study, workers=workers, progress=progress)
     fits = _fits(study, seed, quick=quick, progress=progress)
+    if not quick:
+        write_whole(study.derivatives / PAPER_TABLE, paper_table(study, seed=seed).to_csv(index=False))
     return DemoResult(study, fits[0], beside_truth(fits[0].effects, design), fits)
 
 

@@ -1,4 +1,4 @@
-"""The paper's findings: the stored truth is of this generator, agrees with the other count, and can be counted again."""
+"""The paper's findings: the stored truth is of this generator, agrees with another count, can be counted again."""
 
 import json
 from importlib import resources
