@@ -39,7 +39,7 @@ def main():
         )
         with warnings.catch_warnings(record=True) as told:
             warnings.simplefilter("always")
-            fit = model.fit(reml=True, method=["lbfgs"])
+            fit = model.fit(reml=True, method=["bfgs", "lbfgs", "cg", "powell"])
         name = columns[job["columns"].index(job["effect"])]
         low, high = fit.conf_int().loc[name]
         results.append({

@@ -164,13 +164,13 @@ def paper_table(findings: pd.DataFrame) -> pd.DataFrame:
                 "truth (± MC error)": f"{wording.number(row['truth'], 4)} ± {float(row['truth_mc_se']):.4f}",
                 "posterior, 95 % ETI": f"{wording.number(row['mean'], 4)} ({wording.number(low, 4)} to "
                 f"{wording.number(high, 4)})",
-                "truth inside": "yes" if low <= float(row["truth"]) <= high else "no",
-                "P(direction)": wording.probability_text(float(row["p_direction"])),
-                "β std": wording.number(row["beta_std"], 2),
                 "classical, 95 % CI": f"{wording.number(row['classical'], 4)} "
                 f"({wording.number(row['classical_lower'], 4)} to {wording.number(row['classical_upper'], 4)})"
                 if known
                 else "–",
+                "truth inside": "yes" if low <= float(row["truth"]) <= high else "no",
+                "P(direction)": wording.probability_text(float(row["p_direction"])),
+                "β std": wording.number(row["beta_std"], 2),
             }
         )
     return pd.DataFrame(rows)
