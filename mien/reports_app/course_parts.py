@@ -51,8 +51,9 @@ def course_part(name: str, fit: Any, effects: pd.DataFrame, decisions: Decisions
     shapes = most_reactive(courses_of)
     units = wording.units_text(str(fit.attrs["units"]))
     figure = courses(courses_of, shapes, units=units)
-    by_shape = {shape: rows_of(found[found["blend_shape"] == shape]) for shape in shapes}
-    fading = effects[effects["effect"] == HABITUATION].reset_index(drop=True)
+    of_shape: Any = found.groupby("blend_shape", sort=False)
+    by_shape = {shape: rows_of(of_shape.get_group(shape)) for shape in shapes}
+    fading: Any = effects[effects["effect"] == HABITUATION].reset_index(drop=True)
     check = json.loads(str(fit.attrs.get("design_check", "{}")))
     order = check.get("facts", {}).get("order", {})
     return CoursePart(

@@ -80,7 +80,7 @@ FINDINGS = (
 
 def rows_of_finding(finding: Finding, trials: pd.DataFrame) -> pd.DataFrame:
     """The trials that a finding's model is fitted to, of `SHAPES` alone."""
-    rows = trials[trials["blend_shape"].isin(SHAPES)].reset_index(drop=True)
+    rows: Any = trials[trials["blend_shape"].isin(SHAPES)].reset_index(drop=True)
     rows["blend_shape"] = rows["blend_shape"].cat.remove_unused_categories()
     rows.attrs.update(trials.attrs)
     return first_seconds(rows) if finding.equal_seconds else rows

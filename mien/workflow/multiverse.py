@@ -207,7 +207,9 @@ def _rows_against(reference: pd.DataFrame, trials: pd.DataFrame) -> dict[str, di
 
 def _spec(study: Study, trials: pd.DataFrame, model: Mapping[str, Any]) -> tuple[ModelSpec, pd.DataFrame]:
     """A cell's model, without its scale of priors, and the trials with the columns that it needs."""
-    own = {name: tuple(value) if isinstance(value, list) else value for name, value in model.items()}
+    own: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in model.items()
+    }
     residual_sd = own.pop("residual_sd", None)
     own.pop("priors_scale", None)
     family = own.pop("family", "valence")
@@ -363,7 +365,7 @@ def _written(
     reference: int,
     draw: Draw | None,
 ) -> MultiverseResult:
-    table = _table(grid, cells, found, reference)
+    table: Any = _table(grid, cells, found, reference)
     hashed = json.dumps([grid.canonical(), table["fit_sha256"].fillna("").tolist()], sort_keys=True)
     path = folder / f"{grid.name}-{hashlib.sha256(hashed.encode()).hexdigest()[:8]}"
     summary = {

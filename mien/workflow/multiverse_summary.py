@@ -43,7 +43,7 @@ def summarise(table: pd.DataFrame, choices: Sequence[Choice], estimate: str) -> 
 
 
 def _of_outcome(name: str, rows: pd.DataFrame, choices: Sequence[Choice], estimate: str) -> dict[str, Any]:
-    done = rows[rows["failure"] == ""].reset_index(drop=True)
+    done: Any = rows[rows["failure"] == ""].reset_index(drop=True)
     values = done[estimate].to_numpy(dtype=np.float64)
     reference = float(done.loc[done["reference"], estimate].iloc[0])
     shifts, shares = _main_effects(done, values, choices)
@@ -84,7 +84,7 @@ def _of_outcome(name: str, rows: pd.DataFrame, choices: Sequence[Choice], estima
     }  # fmt: skip
 
 
-def _said(rows: pd.DataFrame) -> dict[str, float | None]:
+def _said(rows: Any) -> dict[str, float | None]:
     """Shares of cells whose interval leaves 0 out, or lies inside the ROPE."""
     if rows.empty:
         return {"excludes_0": None, "inside_rope": None}

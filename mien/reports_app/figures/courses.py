@@ -6,6 +6,7 @@ time one looks at.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import altair as alt
 import numpy as np
@@ -27,11 +28,11 @@ def most_reactive(curves: pd.DataFrame, *, most: int = 6) -> list[str]:
     ----------
     curves : from `mien.models.curves`.
     """
-    differences = curves[curves["kind"] == "difference"]
+    differences: Any = curves[curves["kind"] == "difference"]
     half = (differences["band_upper"] - differences["band_lower"]).to_numpy() / 2
     distance = np.abs(differences["mean"].to_numpy()) / np.where(half > 0, half, np.nan)
     distance = np.where(differences["verdict"] == "passed", distance, -1.0)
-    largest = pd.Series(distance, index=differences["blend_shape"].astype("str")).groupby(level=0).max()
+    largest: Any = pd.Series(distance, index=differences["blend_shape"].astype("str")).groupby(level=0).max()
     return [str(name) for name in largest.sort_values(ascending=False, kind="stable").index[:most]]
 
 
@@ -44,7 +45,7 @@ def courses(
     ----------
     curves : from `mien.models.curves`. shapes : to draw, in order. units : of the outcome.
     """
-    rows = curves[(curves["kind"] == "difference") & curves["blend_shape"].isin(list(shapes))]
+    rows: Any = curves[(curves["kind"] == "difference") & curves["blend_shape"].isin(list(shapes))]
     low, high = float(rows["band_lower"].min()), float(rows["band_upper"].max())
     y = alt.Scale(domain=[min(low, 0.0), max(high, 0.0)], nice=True)
     latest = float(rows["time"].max())
@@ -55,7 +56,7 @@ def courses(
     return alt.concat(*panels, columns=COLUMNS, spacing=18)
 
 
-def _panel(rows: pd.DataFrame, scale: alt.Scale, latest: float, units: str) -> alt.LayerChart:
+def _panel(rows: pd.DataFrame, scale: alt.Scale, latest: float, units: str) -> Any:
     name = str(rows["blend_shape"].iloc[0])
     base = alt.Chart(rows).encode(
         x=alt.X("time:Q", title="seconds from onset", scale=alt.Scale(domain=[0, latest], nice=False)).axis(

@@ -39,7 +39,8 @@ def curve_rows(table: pd.DataFrame, choices: Sequence[Any], estimate: str = "mea
     estimate : "mean", "beta_std" or "beta_sigma".
     """
     lower, upper = STEMS.get(estimate, (f"{estimate}_lower", f"{estimate}_upper"))
-    done = table[table["failure"] == ""].sort_values(estimate, kind="stable").reset_index(drop=True)
+    done: Any = table[table["failure"] == ""]
+    done = done.sort_values(estimate, kind="stable").reset_index(drop=True)
     excludes = (done["eti_lower"] > 0) | (done["eti_upper"] < 0)
     sign = np.where(done["mean"] > 0, "positive", "negative")
     analyses = pd.DataFrame({
@@ -64,7 +65,7 @@ def curve_rows(table: pd.DataFrame, choices: Sequence[Any], estimate: str = "mea
     return CurveRows(analyses, pd.DataFrame(ticks), pd.DataFrame(values))
 
 
-def _range(done: pd.DataFrame, key: str, estimate: str) -> float:
+def _range(done: Any, key: str, estimate: str) -> float:
     means = done.groupby(key)[estimate].mean()
     return float(means.max() - means.min())
 
@@ -104,7 +105,7 @@ def specification_curve(
     return alt.vconcat(*parts, spacing=12, title=head).resolve_scale(color="shared")
 
 
-def _curve(analyses: pd.DataFrame, x: Any, colour: Any, title: str) -> alt.LayerChart:
+def _curve(analyses: pd.DataFrame, x: Any, colour: Any, title: str) -> Any:
     thick = float(np.clip(0.7 * WIDTH / len(analyses), 0.6, 5))
     base = alt.Chart(analyses).encode(x=x)
     y = alt.Y("value:Q", title=title).axis(
@@ -113,7 +114,7 @@ def _curve(analyses: pd.DataFrame, x: Any, colour: Any, title: str) -> alt.Layer
         titleLimit=CURVE_HEIGHT + 40,
         labelExpr="datum.value == 0 ? '0' : format(datum.value, '+~g')",
     )
-    reference = analyses[analyses["reference"]]
+    reference: Any = analyses[analyses["reference"]]
     zero = alt.Chart().mark_rule(color=MUTED, strokeWidth=1).encode(y=alt.datum(0))
     level = alt.Chart(reference).mark_rule(color=INK, strokeWidth=0.8, strokeDash=[3, 3]).encode(y="value:Q")
     interval = base.mark_rule(strokeWidth=thick, opacity=0.38).encode(
@@ -135,10 +136,10 @@ def _curve(analyses: pd.DataFrame, x: Any, colour: Any, title: str) -> alt.Layer
     return alt.layer(zero, level, interval, dots, ring, label).properties(width=WIDTH, height=CURVE_HEIGHT)
 
 
-def _matrix(rows: CurveRows, x: Any, colour: Any) -> alt.LayerChart:
+def _matrix(rows: CurveRows, x: Any, colour: Any) -> Any:
     order = rows.levels["row"].tolist()
     y = alt.Y("row:N", sort=order, axis=None, scale=alt.Scale(domain=order, paddingInner=0.25))
-    count = int(rows.ticks["place"].max())
+    count = len(rows.analyses)
     tick = alt.Chart(rows.ticks).mark_tick(
         orient="vertical", thickness=float(np.clip(0.75 * WIDTH / count, 0.6, 6)), size=ROW_HEIGHT * 0.7
     ).encode(x=x, y=y, color=colour)  # fmt: skip
@@ -149,8 +150,8 @@ def _matrix(rows: CurveRows, x: Any, colour: Any) -> alt.LayerChart:
     choice = base.mark_text(align="right", dx=-105, fontSize=12, fontWeight="bold", color=INK).encode(
         x=alt.value(0), text="choice:N"
     )
-    first = rows.levels.index[rows.levels["choice"] != ""]
-    lines = alt.Chart(rows.levels.loc[first[1:]]).mark_rule(
+    first = np.flatnonzero(rows.levels["choice"].to_numpy() != "")
+    lines = alt.Chart(rows.levels.iloc[first[1:]]).mark_rule(
         color=GRID, strokeWidth=1, yOffset=-ROW_HEIGHT / 2 - 1
     )
     rule = lines.encode(y=y)
