@@ -39,11 +39,12 @@ STATS = {
 
 
 class Attempt(NamedTuple):
-    """One run: times the draws asked for, target acceptance, seed."""
+    """One run: times the draws asked for, target acceptance, seed, warm-up draws."""
 
     times: int
     acceptance: float
     seed: int
+    tune: int = TUNE
 
 
 def until_passed(
@@ -72,7 +73,7 @@ def sampled(model: Any, settings: Settings, attempt: Attempt) -> dict[str, np.nd
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         tree: Any = nutpie.sample(
-            model, draws=times * settings.draws, tune=TUNE * min(times, 2), chains=settings.chains,
+            model, draws=times * settings.draws, tune=attempt.tune * min(times, 2), chains=settings.chains,
             cores=_cores(settings.chains), seed=attempt.seed, progress_bar=False, save_warmup=False,
             target_accept=attempt.acceptance,
         )  # fmt: skip

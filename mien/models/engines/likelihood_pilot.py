@@ -22,7 +22,7 @@ from mien.priors import Fixed, Prior
 
 __all__ = ["LikelihoodPilot", "Priors", "RowModel", "make_likelihood_pilot"]
 
-ROUNDS = 3  # of mode, variances and dispersions
+ROUNDS = 2  # of mode, variances and dispersions
 AVERAGED = 8  # draws of the effects that a dispersion is averaged over
 STEPS = 25  # of Newton's method at most; it takes 4 to 8
 STEP = 1e-4  # of the central differences for the curvature
@@ -224,8 +224,11 @@ def _gram(rows: RowModel, curvature: np.ndarray) -> csr_array:
     """Σ A_m' H_mn A_n."""
     total: csr_array | None = None
     for m, left in enumerate(rows.columns):
-        for n, right in enumerate(rows.columns):
+        for n, right in enumerate(rows.columns[: m + 1]):
+            if m != n and not curvature[m, n].any():
+                continue
             part = (left.T @ diags_array(curvature[m, n]) @ right).tocsr()
+            part = part if m == n else part + part.T
             total = part if total is None else total + part
     assert total is not None
     return csr_array(total)
