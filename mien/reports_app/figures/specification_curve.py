@@ -101,8 +101,10 @@ def specification_curve(
     colour = alt.Color("kind:N", scale=kinds, legend=None)
     above = _curve(rows.analyses, x, colour, SCALES[estimate])
     parts = [above] if rows.ticks.empty else [above, _matrix(rows, x, colour)]
-    head = alt.TitleParams(title, anchor="start", fontSize=13, color=INK, fontWeight="normal", offset=10)
-    return alt.vconcat(*parts, spacing=12, title=head).resolve_scale(color="shared")
+    head = alt.TitleParams(title, anchor="start", fontSize=13, color=INK, fontWeight="normal", offset=14)
+    return alt.vconcat(
+        *parts, spacing=12, title=head, padding={"left": 5, "top": 5, "right": 5, "bottom": 16}
+    ).resolve_scale(color="shared")
 
 
 def _curve(analyses: pd.DataFrame, x: Any, colour: Any, title: str) -> Any:
@@ -128,12 +130,15 @@ def _curve(analyses: pd.DataFrame, x: Any, colour: Any, title: str) -> Any:
         .mark_point(size=95, strokeWidth=2, stroke=INK, fill=PAPER, opacity=1)
         .encode(x=x, y=y)
     )
+    upright = alt.Chart(reference).mark_rule(color=INK, strokeWidth=0.8, strokeDash=[3, 3]).encode(x=x)
     label = (
         alt.Chart(reference)
-        .mark_text(align="center", baseline="bottom", dy=-9, fontSize=12, color=INK)
-        .encode(x=x, y="upper:Q", text=alt.value("as planned"))
+        .mark_text(align="center", baseline="bottom", fontSize=12, color=INK)
+        .encode(x=x, y=alt.value(-3), text=alt.value("as planned"))
     )
-    return alt.layer(zero, level, interval, dots, ring, label).properties(width=WIDTH, height=CURVE_HEIGHT)
+    return alt.layer(zero, interval, level, upright, dots, ring, label).properties(
+        width=WIDTH, height=CURVE_HEIGHT
+    )
 
 
 def _matrix(rows: CurveRows, x: Any, colour: Any) -> Any:
