@@ -96,7 +96,7 @@ def test_density_is_the_sum_over_images(scatter):
         for b in (1, -1):
             away = x * [a, b, a * b] - MEAN[0]
             distance = (away @ np.linalg.inv(COVARIANCE[0]) * away).sum(axis=1)
-            wanted += (1 + distance / 8) ** -5.5
+            wanted += (1 + distance / 5) ** -4.0
     found = np.exp(log_density(main, frame, x[None]))[0]
     np.testing.assert_allclose(found / found[0], wanted / wanted[0], rtol=1e-10)
 

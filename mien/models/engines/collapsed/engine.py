@@ -34,7 +34,7 @@ from mien.study.errors import FitError
 
 __all__ = ["CollapsedEngine", "Prepared", "outcome_seed", "prepare"]
 
-POINTS_PER_DRAW = 0.62  # a weighted point is worth .8 to .87 draws: 4,000 draws of 2,000 points' worth
+POINTS_PER_DRAW = 0.66  # a weighted point is worth .75 to .8 draws: 4,000 draws of 2,000 points' worth
 COPIES = 2  # draws of every point while its factor is there; a third pick has the first draw again
 MOST_KEPT = 120_000_000  # numbers kept for that, float32; larger models are factored again instead
 FEWEST_POINTS = 1600  # worth the 400 that the verdict asks for, with room
