@@ -353,9 +353,7 @@ def _attrs(
         "answers": spec.answers,
         "model_spec": spec.to_json(),
         "priors": json.dumps(priors),
-        "coding": json.dumps(
-            {name: list(levels) for name, levels in coding_of(problem.outcomes[0]).items()}
-        ),
+        "coding": json.dumps({name: list(levels) for name, levels in coding_of(problem.outcomes[0]).items()}),
         **({"smooths": json.dumps(_bases(problem))} if problem.outcomes[0].design.bases else {}),
         "units": "coefficient" if problem.outcomes[0].name else "outcome",
         "created": datetime.now(UTC).isoformat(timespec="seconds"),

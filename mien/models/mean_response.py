@@ -34,7 +34,7 @@ __all__ = [
     "mean_response", "parameter_draws", "parameter_variables", "residual_sd", "response_moments",
 ]  # fmt: skip
 
-NODES = 15  # of the quadrature over Zu; 1e-9 for a logistic of sd 1
+NODES = 41  # of the quadrature over Zu; 15 are off by 7e-4 for a logistic of sd 3
 MOST = 20_000_000  # numbers worked on for one cell; draws are thinned evenly where rows differ in many values
 FEWEST_DRAWS = 100  # of each chain
 PARTS = ("", "chance of moving", "mean when moving", "chance of 1")

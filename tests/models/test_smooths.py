@@ -5,7 +5,6 @@ import dataclasses
 import numpy as np
 import pandas as pd
 import pytest
-from tests.models.dense_model import mean_and_covariance
 from scipy.interpolate import make_smoothing_spline
 from scipy.stats import multivariate_normal
 
@@ -18,6 +17,7 @@ from mien.models.spec import ModelSpec
 from mien.priors import Fixed, Flat, HalfNormal, Normal
 from mien.study.errors import SpecError
 from mien.study.formula import parse_formula
+from tests.models.dense_model import mean_and_covariance
 
 TIMES = np.arange(12) * 0.5 + 0.25
 FORMULA = "y ~ valence + (valence | participant) + (1 | stimulus)"
