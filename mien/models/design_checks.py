@@ -142,12 +142,15 @@ def _shown(data: pd.DataFrame) -> _Shown:
         )[known]
     if "trial" in keys and _numeric(data, "time", "bin"):
         end = _ends(data, trial, first)[known]
-    sequence_keys = [name for name in ("participant", "session", "task") if name in codes]
-    part = cast(pd.DataFrame, data[sequence_keys].iloc[at])
+    sequence = np.zeros(len(at), dtype=np.int64)
+    for name in ("participant", "session", "task"):
+        if name in codes:
+            mine = codes[name][known]
+            sequence = sequence * (int(mine.max(initial=0)) + 1) + mine
     return _Shown(
         {name: values[known] for name, values in codes.items()}, names,
         data["trial"].to_numpy(dtype=np.float64)[at] if _numeric(data, "trial") else None,
-        row_codes(part, sequence_keys) if sequence_keys else np.zeros(len(at), dtype=np.int64),
+        np.unique(sequence, return_inverse=True)[1],
         (np.bincount(trial, weights=_kept(data), minlength=size) > 0)[known], frames, tracked, end,
     )  # fmt: skip
 
