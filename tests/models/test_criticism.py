@@ -102,7 +102,9 @@ def test_pit_is_uniform_when_the_model_is_right_and_else_not(residual, right):
     found = pit(fit, draws=400)
     p = uniformity(found["pit"].to_numpy()).p
     assert (p > 0.2) if right else (p < 0.01)
-    assert found.attrs["above"] <= (5 if right else found["pit"].size // 20)  # rows far out are hard to leave out
+    assert found.attrs["above"] <= (
+        5 if right else found["pit"].size // 20
+    )  # rows far out are hard to leave out
 
 
 def test_p_of_uniformity_goes_with_the_simultaneous_band():
