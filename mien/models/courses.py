@@ -62,12 +62,7 @@ def course_draws(fit: xr.DataTree, times: np.ndarray, shape: str | None = None) 
     FitError
         For a fit without a smooth of time.
     """
-    if "time" not in json.loads(str(fit.attrs.get("smooths", "{}"))):
-        raise FitError(
-            f"curves: expected a fit with a smooth of time, found {fit.attrs['formula']!r} without: fit "
-            "mien.models.time(), or give smooths=('s(time)', 's(time):valence')."
-        )
-    basis = SmoothBasis.from_dict(json.loads(str(fit.attrs["smooths"]))["time"])
+    basis = _basis_of(fit)
     posterior = of_shape(fit["posterior"].dataset, shape)
     parts = dict(_parts(posterior, basis, times))
     levels = json.loads(str(fit.attrs["coding"])).get("valence", [])
@@ -110,9 +105,15 @@ def _parts(posterior: xr.Dataset, basis: SmoothBasis, times: np.ndarray) -> Iter
         yield column, total
 
 
-def fitted_times(fit: xr.DataTree) -> np.ndarray:
-    """The knots of the smooth of time: the bins' centres where there are 20 or fewer."""
-    return np.array(json.loads(str(fit.attrs["smooths"]))["time"]["knots"])
+def _basis_of(fit: xr.DataTree) -> SmoothBasis:
+    """Of time; its knots are the bins' centres where there are 20 or fewer."""
+    stored = json.loads(str(fit.attrs.get("smooths", "{}")))
+    if "time" not in stored:
+        raise FitError(
+            f"curves: expected a fit with a smooth of time, found {fit.attrs['formula']!r} without: fit "
+            "mien.models.time(), or give smooths=('s(time)', 's(time):valence')."
+        )
+    return SmoothBasis.from_dict(stored["time"])
 
 
 def curves(
@@ -135,9 +136,7 @@ def curves(
     FitError
         For a fit without a smooth of time.
     """
-    at = (
-        fitted_times(fit) if times is None and "smooths" in fit.attrs else np.asarray(times, dtype=np.float64)
-    )
+    at = _basis_of(fit).knots if times is None else np.asarray(times, dtype=np.float64)
     failed = json.loads(fit.attrs["diagnostics_detail"])["failed"]
     tables = []
     for label in outcomes_of(fit):
@@ -189,9 +188,9 @@ def peaks(
 
     All but p_peak are missing where P(|peak| > ROPE) ≤ .9; times have the bins' width as `resolution`.
     """
-    times = fitted_times(fit) if "smooths" in fit.attrs else np.zeros(0)
-    grid = np.linspace(times[0], times[-1], points) if len(times) else times
-    resolution = float(np.median(np.diff(times))) if len(times) else np.nan
+    times = _basis_of(fit).knots
+    grid = np.linspace(times[0], times[-1], points)
+    resolution = float(np.median(np.diff(times)))
     failed = json.loads(fit.attrs["diagnostics_detail"])["failed"]
     rows = []
     for label in outcomes_of(fit):

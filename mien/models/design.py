@@ -283,13 +283,14 @@ def _smooth_parts(
 ) -> tuple[_Lines, list[Block], dict[str, SmoothBasis]]:
     """Straight parts for the coefficients, a block for each function of each curve, and the functions by column."""
     names, lines, blocks = [], [], []
-    bases: dict[str, SmoothBasis] = {}
+    bases, functions = {}, {}
+    for column in dict.fromkeys(curve.column for curve in curves):
+        if column in plain.coded:
+            raise SpecError(f"smooths: expected numbers in {column!r}, found categories.")
+        bases[column] = make_basis(plain.columns[column], column)
+        functions[column] = bases[column](plain.columns[column])
     for curve in curves:
-        if curve.column in plain.coded:
-            raise SpecError(f"smooths: expected numbers in {curve.column!r}, found categories.")
-        x = plain.columns[curve.column]
-        basis = bases.setdefault(curve.column, make_basis(x, curve.column))
-        values = basis(x)
+        x, values = plain.columns[curve.column], functions[curve.column]
         codes, levels = np.zeros(len(data), dtype=np.int64), ("all",)
         if curve.group:
             codes, levels = level_codes(data, curve.group.split(":"))

@@ -54,7 +54,7 @@ from mien.study.formula import parse_formula
 if TYPE_CHECKING:
     from mien.models.statistics import Statistics
 
-__all__ = ["data_sha256", "fit", "make_problem"]
+__all__ = ["data_sha256", "fit", "make_problem", "overrides_of", "parameter_names", "spec_of"]
 
 PERFECT_FIT = 1e-5  # residual sd over sd of the outcome; float32 activations are known to 6e-8 of their size
 VERSIONED = ("numpy", "xarray", "pandas", "formulae")
@@ -99,7 +99,7 @@ def fit(  # noqa: PLR0913  (the public face)
     SpecError, FitError
         With what was expected, found, and what to do.
     """
-    spec = _spec_of(model, fields)
+    spec = spec_of(model, fields)
     _check_settings(draws, chains, seed)
     if isinstance(data, pd.DataFrame):
         refuse_unequal_peaks(parse_formula(spec.formula), data)
@@ -159,7 +159,8 @@ def _statistics(data: object, participants: pd.DataFrame | None) -> "Statistics"
     return data
 
 
-def _spec_of(model: ModelSpec | str, fields: Mapping[str, object]) -> ModelSpec:
+def spec_of(model: ModelSpec | str, fields: Mapping[str, object]) -> ModelSpec:
+    """The specification that a formula and fields beside it stand for."""
     if isinstance(model, ModelSpec):
         if fields:
             raise SpecError(
@@ -213,7 +214,7 @@ def make_problem(
     root = root_precision(spec, rows.frame)
     residual = read_residual(spec, formula, rows.frame, rows.outcome)
     extra = regressions(spec, rows.frame)
-    names, overrides = _parameter_names(design, residual, spec.family, extra), _overrides(spec)
+    names, overrides = parameter_names(design, residual, spec.family, extra), overrides_of(spec)
     outcomes: list[Outcome] = []
     scales: list[DataScale] = []
     mine, columns = design, None
@@ -244,15 +245,16 @@ def _some_rows(design: Design, at: np.ndarray, before: Design) -> Design:
     return before if mine.equals(before) else mine
 
 
-def _overrides(spec: ModelSpec) -> dict:
+def overrides_of(spec: ModelSpec) -> dict:
     """Known standard errors without a prior for sigma take its place: a row's variance is se² and nothing else."""
     alone = spec.standard_errors and not has_sigma_prior(spec.priors)
     return {**spec.priors, "sigma": Fixed(1.0)} if alone else dict(spec.priors)
 
 
-def _parameter_names(
+def parameter_names(
     design: Design, residual: Residual, family: str, extra: Mapping[str, Regression]
 ) -> ParameterNames:
+    """Everything that has a prior; terms of one smooth share an sd."""
     terms = tuple(
         dict.fromkeys(sd_name(term, block.factor) for block in design.blocks for term in block.terms)
     )

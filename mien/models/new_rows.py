@@ -20,7 +20,7 @@ from mien.models.outcomes import TIME_COLUMNS, check_columns, complete_rows, joi
 from mien.models.refit import levels_of_factor
 from mien.models.residuals import (
     POSITION,
-    residual_columns,
+    further_columns,
     root_precision,
     series_columns,
     squares_column,
@@ -106,7 +106,7 @@ def new_table(fit: xr.DataTree, data: pd.DataFrame, participants: pd.DataFrame |
             f"new rows: expected a fit without smooths, found {spec.smooths[0]}: score a valence fit."
         )
     formula = parse_formula(spec.formula)
-    used = [*formula.columns, *residual_columns(spec, formula)]
+    used = [*formula.columns, *further_columns(spec, formula)]
     wanted = wanted_columns(
         used, [*data.columns, *(participants.columns if participants is not None else ())]
     )

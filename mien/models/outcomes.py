@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from mien.models.derived_columns import add_derived, sources_of, wanted_columns
 from mien.models.levels import codes_of, labels_in_use
-from mien.models.residuals import residual_columns
+from mien.models.residuals import further_columns
 from mien.models.spec import ModelSpec
 from mien.study.errors import FitError, SpecError
 from mien.study.formula import Formula, parse_formula
@@ -278,7 +278,7 @@ def trial_rows(spec: ModelSpec, data: pd.DataFrame, participants: pd.DataFrame |
     if not isinstance(data, pd.DataFrame):
         raise FitError(f"data: expected a pandas.DataFrame, found {type(data).__name__}.")
     formula = parse_formula(spec.formula)
-    used = [*formula.columns, *residual_columns(spec, formula)]
+    used = [*formula.columns, *further_columns(spec, formula)]
     wanted = wanted_columns(
         used, [*data.columns, *(participants.columns if participants is not None else ())]
     )

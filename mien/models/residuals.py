@@ -24,8 +24,8 @@ from mien.study.trials import SERIES_KEY, row_codes
 
 __all__ = [
     "POSITION",
+    "further_columns",
     "read_residual",
-    "residual_columns",
     "root_precision",
     "series_columns",
     "squares_column",
@@ -46,7 +46,7 @@ def strata_dim(spec: ModelSpec) -> str:
     return f"{name}_stratum" if name in effect_columns(parse_formula(spec.formula)) else name
 
 
-def residual_columns(spec: ModelSpec, formula: Formula) -> list[str]:
+def further_columns(spec: ModelSpec, formula: Formula) -> list[str]:
     """Columns that the model uses besides those of its formula (default series are looked for later)."""
     names = [spec.weights, spec.standard_errors, spec.counts, *spec.sigma_by, *parameter_columns(spec)]
     if spec.counts:

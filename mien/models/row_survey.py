@@ -28,7 +28,7 @@ from mien.models.outcomes import (
     dead_reason,
     joined,
 )
-from mien.models.residuals import residual_columns, series_columns
+from mien.models.residuals import further_columns, series_columns
 from mien.models.spec import ModelSpec
 from mien.models.table_parts import Table, whole_groups
 from mien.study.errors import FitError, SpecError
@@ -119,7 +119,7 @@ def rules_of(spec: ModelSpec, table: Table, participants: pd.DataFrame | None) -
             "(mien.contrast)."
         )
     formula = parse_formula(spec.formula)
-    used = list(dict.fromkeys([*formula.columns, *residual_columns(spec, formula)]))
+    used = list(dict.fromkeys([*formula.columns, *further_columns(spec, formula)]))
     columns_there = _without_rows(table, participants)
     derived = wanted_columns(used, columns_there.columns)
     if derived:

@@ -78,10 +78,10 @@ class Statistics:
         SpecError
             When the model is another one in more than its priors and name.
         """
-        from mien.models.fitting import _overrides, _parameter_names
+        from mien.models.fitting import overrides_of, parameter_names
 
         self._check(spec)
-        names, overrides = _parameter_names(self.design, self.residual, spec.family, {}), _overrides(spec)
+        names, overrides = parameter_names(self.design, self.residual, spec.family, {}), overrides_of(spec)
         none = np.zeros(0)
         outcomes = tuple(
             Outcome(name, self.design, none, none, resolve(overrides, names, scale), self.residual, moments)
@@ -162,9 +162,9 @@ def sufficient_statistics(
     SpecError, FitError
         With what was expected, found, and what to do.
     """
-    from mien.models.fitting import _spec_of, data_sha256
+    from mien.models.fitting import data_sha256, spec_of
 
-    spec = _spec_of(model, named)
+    spec = spec_of(model, named)
     if spec.family != "gaussian":
         raise SpecError(
             f"sufficient_statistics: expected family 'gaussian', found {spec.family!r}, which needs the rows: fit the "

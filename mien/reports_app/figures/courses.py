@@ -17,7 +17,7 @@ from mien.reports_app.figures.theme import INK, MUTED, POSITIVE_INK
 
 __all__ = ["courses", "most_reactive"]
 
-WIDTH, HEIGHT, COLUMNS = 176, 118, 3
+WIDTH, HEIGHT, COLUMNS, GAP = 176, 118, 3, 18
 BAND = POSITIVE_INK
 
 
@@ -48,15 +48,18 @@ def courses(
     rows: Any = curves[(curves["kind"] == "difference") & curves["blend_shape"].isin(list(shapes))]
     low, high = float(rows["band_lower"].min()), float(rows["band_upper"].max())
     y = alt.Scale(domain=[min(low, 0.0), max(high, 0.0)], nice=True)
-    latest = float(rows["time"].max())
+    latest, columns = float(rows["time"].max()), min(len(shapes), COLUMNS)
+    width = (
+        COLUMNS * WIDTH + (COLUMNS - columns) * GAP
+    ) // columns  # few panels fill the page with type of one size
     panels = [
-        _panel(rows[rows["blend_shape"] == name], y, latest, units if place % COLUMNS == 0 else "")
+        _panel(rows[rows["blend_shape"] == name], y, latest, units if place % columns == 0 else "", width)
         for place, name in enumerate(shapes)
     ]
-    return alt.concat(*panels, columns=COLUMNS, spacing=18)
+    return alt.concat(*panels, columns=columns, spacing=GAP)
 
 
-def _panel(rows: pd.DataFrame, scale: alt.Scale, latest: float, units: str) -> Any:
+def _panel(rows: pd.DataFrame, scale: alt.Scale, latest: float, units: str, width: int) -> Any:
     name = str(rows["blend_shape"].iloc[0])
     base = alt.Chart(rows).encode(
         x=alt.X("time:Q", title="seconds from onset", scale=alt.Scale(domain=[0, latest], nice=False)).axis(
@@ -87,6 +90,6 @@ def _panel(rows: pd.DataFrame, scale: alt.Scale, latest: float, units: str) -> A
     plain = wording.movement(name)
     title = alt.TitleParams(
         plain[:1].upper() + plain[1:], subtitle=name if plain != name else [], anchor="start", fontSize=12, color=INK,
-        subtitleColor=MUTED, subtitleFontSize=11, fontWeight="bold", offset=6, limit=WIDTH + 20,
+        subtitleColor=MUTED, subtitleFontSize=11, fontWeight="bold", offset=6, limit=width + 20,
     )  # fmt: skip
-    return alt.layer(whole, alone, zero, line, sure).properties(width=WIDTH, height=HEIGHT, title=title)
+    return alt.layer(whole, alone, zero, line, sure).properties(width=width, height=HEIGHT, title=title)
