@@ -15,8 +15,9 @@ another kind: the probability of independent values as far from uniform, near 1 
 they are no gate.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -25,13 +26,18 @@ import xarray as xr
 from mien.models.comparison import ALL_SHAPES
 from mien.models.diagnostics import outcomes_of
 from mien.models.engines.problem import Outcome
-from mien.models.loo_pit import pit
+from mien.models.group_draws import with_effects
+from mien.models.loo_pit import pit_of_rows
 from mien.models.outcomes import OBSERVATION_KEY
 from mien.models.predictive_density import picked_draws
 from mien.models.refit import check_gaussian, natural_of, outcome_of, used_rows
-from mien.models.replicates import fitted_means, residual_noise, row_variance
+from mien.models.replicates import residual_noise, row_means, shared_variance
+from mien.models.row_kernels import add_neighbours, add_residuals
 from mien.models.uniformity import uniformity
 from mien.study.errors import FitError
+
+if TYPE_CHECKING:
+    from mien.models.engines.collapsed.parameters import Natural
 
 __all__ = ["CHECK_COLUMNS", "check_notes", "checks"]
 
@@ -43,15 +49,19 @@ CHECK_COLUMNS = (
 )  # fmt: skip
 
 
-class _Shape(NamedTuple):
-    """One shape's draws (draw, row).
+# Name, person, and (draw,) of the data and of replicates
+type _Statistic = tuple[str, str, tuple[np.ndarray, np.ndarray]]
 
-    response : (row,); mean; noise : of the replicate; scale : residual sds. pairs : neighbours, (2, pair), and what
-    they are. persons : (row,) codes; names : of the persons.
+
+class _Shape(NamedTuple):
+    """One shape's draws (row, draw).
+
+    response : (row,); left : residuals; noise : of the replicate; scale : residual sds, (1, draw) where rows share it.
+    pairs : neighbours, (2, pair), and what they are. persons : (row,) codes; names : of the persons.
     """
 
     response: np.ndarray
-    mean: np.ndarray
+    left: np.ndarray
     noise: np.ndarray
     scale: np.ndarray
     pairs: np.ndarray
@@ -59,9 +69,18 @@ class _Shape(NamedTuple):
     persons: np.ndarray
     names: Sequence[str]
 
-    @property
-    def left(self) -> np.ndarray:
-        return self.response - self.mean
+
+class _Labels(NamedTuple):
+    """Of a Trials table's observations, by their labels: codes (observation,) and names; None for another table.
+
+    series, position : of the steps that follow each other, None where positions are no whole numbers.
+    """
+
+    persons: np.ndarray
+    names: np.ndarray
+    series: np.ndarray | None
+    position: np.ndarray | None
+    neighbours: str
 
 
 def checks(fit: xr.DataTree, *, draws: int = 200, ci_prob: float = 0.95, seed: int = 0) -> pd.DataFrame:
@@ -69,7 +88,7 @@ def checks(fit: xr.DataTree, *, draws: int = 200, ci_prob: float = 0.95, seed: i
 
     Parameters
     ----------
-    fit : Gaussian, with stored rows and group effects.
+    fit : Gaussian, with stored rows; group effects that were left out are drawn.
     draws : spread evenly over the posterior's (PIT takes twice as many). ci_prob : level of replicates' intervals.
     seed : of the replicates.
 
@@ -82,25 +101,43 @@ def checks(fit: xr.DataTree, *, draws: int = 200, ci_prob: float = 0.95, seed: i
     Raises
     ------
     FitError
-        For other families, or fits without stored rows or effects.
+        For other families, or fits without stored rows.
     """
     check_gaussian(fit, "checks")
     if not 0 < ci_prob < 1:
         raise FitError(f"ci_prob: expected a number between 0 and 1, found {ci_prob!r}.")
-    picked = picked_draws(fit, draws)
-    shapes = outcomes_of(fit)
-    rows, together = [], _Together(fit, len(picked), len(shapes))
-    for place, shape in enumerate(shapes):
+    fit = with_effects(fit, 2 * draws)
+    picked, of_pit = picked_draws(fit, draws), picked_draws(fit, 2 * draws)
+    shapes, labels = outcomes_of(fit), _labels(fit)
+
+    def one(place: int) -> tuple[np.ndarray, _Shape, list[Mapping[str, Any]], Mapping[str, Any]]:
+        shape = shapes[place]
+        outcome, used = outcome_of(fit, shape), used_rows(fit, shape)
+        natural, means = natural_of(fit, shape, outcome), row_means(fit, shape, outcome)
         rng = np.random.default_rng([seed, place, 0xC4])
-        mine = _drawn(fit, shape, picked, rng)
-        rows += [
-            _row(name, shape or "", person, *values, ci_prob) for name, person, values in _statistics(mine)
-        ]
-        together.add(place, used_rows(fit, shape), mine)
+        mine = _drawn(outcome, natural, means, picked, labels, used, rng)
+        rows = _rows(shape or "", _statistics(mine), ci_prob)  # which standardises residuals
+        found = pit_of_rows(outcome, means(of_pit), natural.sigma[of_pit], natural.rho[of_pit])
+        return used, mine, rows, _pit_row(shape or "", found[0], ci_prob)
+
+    rows, pits, together = [], [], _Together(fit, len(picked))
+    for used, mine, of_shape, of_its_pit in _in_threads(one, len(shapes)):
+        rows += of_shape
+        pits.append(of_its_pit)
+        together.add(used, mine)
     if len(shapes) > 1:
-        rows.append(_row("shape averages", ALL_SHAPES, "", *together.variances(), ci_prob))
-    rows += _pit_rows(fit, 2 * draws, ci_prob)
-    return pd.DataFrame(rows, columns=list(CHECK_COLUMNS))
+        rows += _rows(ALL_SHAPES, [("shape averages", "", together.variances())], ci_prob)
+    return pd.DataFrame(rows + pits, columns=list(CHECK_COLUMNS))
+
+
+def _in_threads[T](function: Callable[[int], T], count: int) -> Iterator[T]:
+    """The function's values at 0, 1 …, in order; as many at once as there are cores."""
+    from mien.models.engines.collapsed.density import available_cores
+
+    cores = available_cores()
+    with ThreadPoolExecutor(cores) as pool:
+        for first in range(0, count, cores):
+            yield from pool.map(function, range(first, min(first + cores, count)))
 
 
 def check_notes(table: pd.DataFrame) -> list[str]:
@@ -128,51 +165,52 @@ def check_notes(table: pd.DataFrame) -> list[str]:
 # Draws
 
 
-def _drawn(fit: xr.DataTree, shape: str | None, picked: np.ndarray, rng: np.random.Generator) -> _Shape:
-    outcome = outcome_of(fit, shape)
-    natural = natural_of(fit, shape, outcome)
+def _drawn(
+    outcome: Outcome, natural: "Natural", means: Callable[[np.ndarray], np.ndarray], picked: np.ndarray,
+    labels: _Labels | None, used: np.ndarray, rng: np.random.Generator,
+) -> _Shape:  # fmt: skip
     sigma, rho = natural.sigma[picked], natural.rho[picked]
-    pairs, neighbours = _neighbours(fit, shape, outcome)
-    persons, names = _persons(fit, shape, outcome)
+    pairs, neighbours = _neighbours(outcome, labels, used)
+    persons, names = _persons(outcome, labels, used)
     return _Shape(
-        outcome.response, fitted_means(fit, shape, outcome)(picked), residual_noise(outcome, sigma, rho, rng),
-        np.sqrt(row_variance(outcome, sigma)), pairs, neighbours, persons, names,
+        outcome.response, outcome.response[:, None] - means(picked),
+        np.ascontiguousarray(residual_noise(outcome, sigma, rho, rng).T),
+        np.ascontiguousarray(np.sqrt(shared_variance(outcome, sigma)).T), pairs, neighbours, persons, names,
     )  # fmt: skip
 
 
-def _persons(fit: xr.DataTree, shape: str | None, outcome: Outcome) -> tuple[np.ndarray, Sequence[str]]:
+def _labels(fit: xr.DataTree) -> _Labels | None:
+    words = [str(label).split("/") for label in fit["observed_data"].dataset["observation"].to_numpy()]
+    if len(words[0]) not in (len(OBSERVATION_KEY) - 1, len(OBSERVATION_KEY)):
+        return None
+    names, persons = np.unique([word[0] for word in words], return_inverse=True)
+    neighbours = "bins" if len(words[0]) == len(OBSERVATION_KEY) else "trials"
+    try:
+        position = np.array([int(word[-1]) for word in words])
+    except ValueError:
+        return _Labels(persons, names, None, None, "")
+    series = np.unique(["/".join(word[:-1]) for word in words], return_inverse=True)[1]
+    return _Labels(persons, names, series, position, neighbours)
+
+
+def _persons(outcome: Outcome, labels: _Labels | None, used: np.ndarray) -> tuple[np.ndarray, Sequence[str]]:
     """Codes of the rows' persons and names: by the model's factor, else by what trials' labels say."""
     for block in outcome.design.blocks:
         if block.factor == WHO:
             return block.codes, block.levels
-    words = _words(fit, shape)
-    if not words:
+    if labels is None:
         return np.zeros(0, dtype=np.int64), ()
-    names, codes = np.unique([word[0] for word in words], return_inverse=True)
-    return codes, [str(name) for name in names]
+    return labels.persons[used], [str(name) for name in labels.names]
 
 
-def _words(fit: xr.DataTree, shape: str | None) -> list[list[str]]:
-    """Parts of the labels of a Trials table's observations, [] for another table."""
-    labels = fit["observed_data"].dataset["observation"].to_numpy()[used_rows(fit, shape)]
-    words = [str(label).split("/") for label in labels]
-    return words if len(words[0]) in (len(OBSERVATION_KEY) - 1, len(OBSERVATION_KEY)) else []
-
-
-def _neighbours(fit: xr.DataTree, shape: str | None, outcome: Outcome) -> tuple[np.ndarray, str]:
+def _neighbours(outcome: Outcome, labels: _Labels | None, used: np.ndarray) -> tuple[np.ndarray, str]:
     """Rows one step apart: in a series, between bins of a trial, or between trials of a person's run."""
     residual = outcome.residual
     if residual.series is not None and residual.position is not None:
         return _one_apart(residual.series, residual.position), "bins"
-    words = _words(fit, shape)
-    if not words:
+    if labels is None or labels.series is None or labels.position is None:
         return np.zeros((2, 0), dtype=np.int64), ""
-    try:
-        position = np.array([int(word[-1]) for word in words])
-    except ValueError:
-        return np.zeros((2, 0), dtype=np.int64), ""
-    series = np.unique(["/".join(word[:-1]) for word in words], return_inverse=True)[1]
-    return _one_apart(series, position), "bins" if len(words[0]) == len(OBSERVATION_KEY) else "trials"
+    return _one_apart(labels.series[used], labels.position[used]), labels.neighbours
 
 
 def _one_apart(series: np.ndarray, position: np.ndarray) -> np.ndarray:
@@ -184,85 +222,90 @@ def _one_apart(series: np.ndarray, position: np.ndarray) -> np.ndarray:
 # Statistics of the data and of replicates
 
 
-def _statistics(mine: _Shape) -> Iterator[tuple[str, str, tuple[np.ndarray, np.ndarray]]]:
-    """Name, person, and (draw,) for the data and for the replicates."""
-    left, scale = mine.left, mine.scale
-
-    def of_both(statistic: Callable[[np.ndarray], np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-        return statistic(left), statistic(mine.noise)
-
-    for code, name in enumerate(mine.names):
-        at = np.flatnonzero(mine.persons == code)
-        if len(at) >= FEWEST_ROWS:
-            yield "residual sd", name, of_both(lambda e, at=at: np.sqrt((e[:, at] ** 2).mean(axis=1)))
-    yield "skewness", "", of_both(lambda e: _skewness(e / scale))
-    if mine.pairs.shape[1] >= FEWEST_ROWS:
+def _statistics(mine: _Shape) -> Iterator[_Statistic]:
+    """Name, person, and (draw,) for the data and for the replicates; residuals are standardised in place."""
+    ends = _ends(mine)
+    (left, *of_left), (noise, *of_noise) = (_moments(mine, e) for e in (mine.left, mine.noise))
+    count = np.bincount(mine.persons, minlength=len(mine.names)) if len(mine.names) else np.zeros(0)
+    for code in np.flatnonzero(count >= FEWEST_ROWS).tolist():
         yield (
-            f"autocorrelation of {mine.neighbours}", "", of_both(lambda e: _autocorrelation(e / scale, mine.pairs))
+            "residual sd", mine.names[code], (np.sqrt(left[code] / count[code]), np.sqrt(noise[code] / count[code]))
         )  # fmt: skip
-    replicate = mine.mean + mine.noise
-    every = np.ones(len(replicate))
+    yield "skewness", "", (of_left[0], of_noise[0])
+    if mine.pairs.shape[1] >= FEWEST_ROWS:
+        yield f"autocorrelation of {mine.neighbours}", "", (of_left[1], of_noise[1])
+    yield from ends
+
+
+def _moments(mine: _Shape, e: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Sums of squares (person, draw), skewness and autocorrelation (draw,) of residuals."""
+    rows, draws = e.shape
+    persons = mine.persons if len(mine.names) else np.zeros(rows, dtype=np.int64)
+    squares, powers = np.zeros((max(1, len(mine.names)), draws)), np.zeros((3, draws))
+    add_residuals(e, mine.scale, persons, squares, powers)
+    mean, second, third = powers / rows
+    skewness = (third - 3 * mean * second + 2 * mean**3) / (second - mean**2) ** 1.5
+    products = np.zeros((3, draws))
+    add_neighbours(e, mine.pairs[0], mine.pairs[1], products)
+    with np.errstate(invalid="ignore"):  # without pairs
+        return squares, skewness, products[0] / np.sqrt(products[1] * products[2])
+
+
+def _ends(mine: _Shape) -> list[_Statistic]:
+    """Shares of rows at 0, and below it where there are none."""
+    replicate = mine.response[:, None] - mine.left
+    replicate += mine.noise
+    every = np.ones(replicate.shape[1])
     zero, below = float((mine.response == 0).mean()), float((mine.response < 0).mean())
-    yield "share of zeros", "", (zero * every, (replicate == 0).mean(axis=1))
+    found: list[_Statistic] = [("share of zeros", "", (zero * every, (replicate == 0).mean(axis=0)))]
     if not below:
-        yield "share below 0", "", (below * every, (replicate < 0).mean(axis=1))
-
-
-def _skewness(e: np.ndarray) -> np.ndarray:
-    centred = e - e.mean(axis=1, keepdims=True)
-    square = centred * centred
-    return (square * centred).mean(axis=1) / square.mean(axis=1) ** 1.5
-
-
-def _autocorrelation(e: np.ndarray, pairs: np.ndarray) -> np.ndarray:
-    before, after = e[:, pairs[0]], e[:, pairs[1]]
-    return (before * after).sum(axis=1) / np.sqrt((before**2).sum(axis=1) * (after**2).sum(axis=1))
+        found.append(("share below 0", "", (below * every, (replicate < 0).mean(axis=0))))
+    return found
 
 
 class _Together:
-    """Sums over shapes of standardised residuals, (draw, observation), and how many shapes an observation has."""
+    """Sums over shapes of standardised residuals, (observation, draw), and how many shapes an observation has."""
 
-    def __init__(self, fit: xr.DataTree, draws: int, shapes: int) -> None:
+    def __init__(self, fit: xr.DataTree, draws: int) -> None:
         size = fit["observed_data"].dataset.sizes["observation"]
-        self.left, self.noise = np.zeros((draws, size)), np.zeros((draws, size))
-        self.count, self.shapes = np.zeros(size), shapes
+        self.left, self.noise = np.zeros((size, draws)), np.zeros((size, draws))
+        self.count = np.zeros(size)
 
-    def add(self, place: int, used: np.ndarray, mine: _Shape) -> None:
-        """Add a shape's residuals."""
-        self.left[:, used] += mine.left / mine.scale
-        self.noise[:, used] += mine.noise / mine.scale
+    def add(self, used: np.ndarray, mine: _Shape) -> None:
+        """Add a shape's standardised residuals."""
+        at = slice(None) if used.all() else used
+        self.left[at] += mine.left
+        self.noise[at] += mine.noise
         self.count += used
 
     def variances(self) -> tuple[np.ndarray, np.ndarray]:
         """(draw,) each, over observations with most of the shapes."""
         most = self.count >= self.count.max()
-        count = self.count[most]
-        return (self.left[:, most] / count).var(axis=1), (self.noise[:, most] / count).var(axis=1)
+        count = self.count[most, None]
+        return (self.left[most] / count).var(axis=0), (self.noise[most] / count).var(axis=0)
 
 
-def _row(
-    name: str, shape: str, person: str, observed: np.ndarray, replicated: np.ndarray, ci_prob: float
-) -> Mapping[str, Any]:
-    lower, middle, upper = np.quantile(replicated, [(1 - ci_prob) / 2, 0.5, (1 + ci_prob) / 2])
-    seen = float(observed.mean())
-    larger = float((replicated > observed).mean() + 0.5 * (replicated == observed).mean())
+def _rows(shape: str, statistics: Iterable[_Statistic], ci_prob: float) -> list[Mapping[str, Any]]:
+    names, persons, both = zip(*statistics, strict=True)
+    observed, replicated = (np.stack(some) for some in zip(*both, strict=True))
+    lower, middle, upper = np.quantile(replicated, [(1 - ci_prob) / 2, 0.5, (1 + ci_prob) / 2], axis=1)
+    seen = observed.mean(axis=1)
+    larger = (replicated > observed).mean(axis=1) + 0.5 * (replicated == observed).mean(axis=1)
+    return [
+        {
+            "check": name, "blend_shape": shape, "participant": person, "observed": float(seen[at]),
+            "replicated": float(middle[at]), "replicated_lower": float(lower[at]),
+            "replicated_upper": float(upper[at]), "ci_prob": ci_prob, "p": float(larger[at]),
+            "outside": not lower[at] <= seen[at] <= upper[at],
+        }
+        for at, (name, person) in enumerate(zip(names, persons, strict=True))
+    ]  # fmt: skip
+
+
+def _pit_row(shape: str, values: np.ndarray, ci_prob: float) -> Mapping[str, Any]:
+    told = uniformity(values)
     return {
-        "check": name, "blend_shape": shape, "participant": person, "observed": seen, "replicated": float(middle),
-        "replicated_lower": float(lower), "replicated_upper": float(upper), "ci_prob": ci_prob, "p": larger,
-        "outside": not lower <= seen <= upper,
+        "check": "PIT", "blend_shape": shape, "participant": "", "observed": told.distance, "replicated": np.nan,
+        "replicated_lower": np.nan, "replicated_upper": np.nan, "ci_prob": ci_prob, "p": told.p,
+        "outside": told.p < 1 - ci_prob,
     }  # fmt: skip
-
-
-def _pit_rows(fit: xr.DataTree, draws: int, ci_prob: float) -> list[Mapping[str, Any]]:
-    found = np.atleast_2d(pit(fit, draws=draws)["pit"].to_numpy())
-    rows = []
-    for shape, values in zip(outcomes_of(fit), found, strict=True):
-        told = uniformity(values[np.isfinite(values)])
-        rows.append(
-            {
-                "check": "PIT", "blend_shape": shape or "", "participant": "", "observed": told.distance,
-                "replicated": np.nan, "replicated_lower": np.nan, "replicated_upper": np.nan, "ci_prob": ci_prob,
-                "p": told.p, "outside": told.p < 1 - ci_prob,
-            }
-        )  # fmt: skip
-    return rows

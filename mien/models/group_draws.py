@@ -11,7 +11,7 @@ import xarray as xr
 from mien.models.diagnostics import outcomes_of
 from mien.study.errors import FitError
 
-__all__ = ["group_effects"]
+__all__ = ["group_effects", "with_effects"]
 
 
 def group_effects(fit: xr.DataTree) -> xr.Dataset:
@@ -41,6 +41,21 @@ def group_effects(fit: xr.DataTree) -> xr.Dataset:
     return xr.concat(
         [part.expand_dims(blend_shape=[label], axis=2) for label, part in parts], dim="blend_shape"
     )
+
+
+def with_effects(fit: xr.DataTree, draws: int) -> xr.DataTree:
+    """The fit itself where it has its effects; else one of about so many draws, spread evenly, with effects drawn."""
+    posterior = fit["posterior"].dataset
+    if all(term in posterior for term in _terms(posterior)):
+        return fit
+    chains, total = posterior.sizes["chain"], posterior.sizes["draw"]
+    each = min(total, -(-draws // chains))
+    kept = np.floor((np.arange(each) + 0.5) * total / each).astype(np.int64)
+    groups = {name: node.to_dataset() for name, node in fit.children.items()}
+    thin = xr.DataTree.from_dict(groups | {"posterior": groups["posterior"].isel(draw=kept)})
+    thin.attrs = dict(fit.attrs)
+    thin["posterior"] = xr.DataTree(thin["posterior"].to_dataset().merge(group_effects(thin)))
+    return thin
 
 
 def _terms(posterior: xr.Dataset) -> list[str]:

@@ -21,11 +21,11 @@ from mien.models.diagnostics import outcomes_of
 from mien.models.engines.problem import Outcome
 from mien.models.predictive_density import khat_limit, picked_draws
 from mien.models.refit import check_gaussian, natural_of, outcome_of, used_rows
-from mien.models.replicates import fitted_means, row_variance
+from mien.models.replicates import row_means, shared_variance
 
-__all__ = ["pit", "row_scores"]
+__all__ = ["pit", "pit_of_rows", "row_scores"]
 
-CHUNK = 2_000_000  # numbers that are worked on at once
+CHUNK = 50_000  # numbers that are worked on at once; what fits into a cache
 
 
 def pit(fit: xr.DataTree, *, draws: int | None = 1000) -> xr.Dataset:
@@ -63,46 +63,61 @@ def pit(fit: xr.DataTree, *, draws: int | None = 1000) -> xr.Dataset:
 
 def _of_shape(fit: xr.DataTree, shape: str | None, picked: np.ndarray) -> np.ndarray:
     """(2, row): pit and khat."""
-    from scipy.special import ndtr
-
-    from mien.models.engines.collapsed.pareto import pareto_smooth
-
     outcome = outcome_of(fit, shape)
     natural = natural_of(fit, shape, outcome)
-    means = fitted_means(fit, shape, outcome)(picked)
-    score, log_density = row_scores(outcome, means, natural.sigma[picked], natural.rho[picked])
-    result = np.empty((2, len(outcome.response)))
-    step = max(1, CHUNK // len(picked))
-    for start in range(0, len(outcome.response), step):
+    means = row_means(fit, shape, outcome)(picked)
+    return pit_of_rows(outcome, means, natural.sigma[picked], natural.rho[picked])
+
+
+def pit_of_rows(outcome: Outcome, means: np.ndarray, sigma: np.ndarray, rho: np.ndarray) -> np.ndarray:
+    """(2, row): pit and khat.
+
+    Parameters
+    ----------
+    means : (row, draw). sigma : (draw, stratum). rho : (draw,).
+    """
+    from mien.models.row_kernels import normal_below, smoothed_weights
+
+    rows = len(outcome.response)
+    step = rows if outcome.residual.series is not None else max(1, CHUNK // len(sigma))
+    result = np.empty((2, rows))
+    for start in range(0, rows, step):
         some = slice(start, start + step)
-        log_weight, result[1, some] = pareto_smooth(-log_density[:, some].T)
-        weight = np.exp(log_weight)
-        result[0, some] = (weight * ndtr(score[:, some].T)).sum(axis=1) / weight.sum(axis=1)
+        score, log_density = row_scores(outcome, means[some], sigma, rho, some)
+        weight, result[1, some] = smoothed_weights(-log_density)
+        result[0, some] = np.einsum("rd,rd->r", weight, normal_below(score)) / weight.sum(axis=1)
     return result
 
 
 def row_scores(
-    outcome: Outcome, means: np.ndarray, sigma: np.ndarray, rho: np.ndarray
+    outcome: Outcome, means: np.ndarray, sigma: np.ndarray, rho: np.ndarray, some: slice = slice(None)
 ) -> tuple[np.ndarray, np.ndarray]:
     """Standardised distance of each row from what is expected of it given all other rows, and its log density.
 
     Parameters
     ----------
-    means : (draw, row). sigma : (draw, stratum). rho : (draw,).
+    means : (row, draw). sigma : (draw, stratum). rho : (draw,). some : the rows, all of them where there are series.
 
     Returns
     -------
-    (draw, row) each; the density up to a constant of the row.
+    (row, draw) each; the density up to a constant of the row.
     """
-    residual, variance = outcome.residual, row_variance(outcome, sigma)
-    score = (outcome.response - means) / np.sqrt(variance)
-    extra = np.zeros_like(score)
+    residual, variance = outcome.residual, shared_variance(outcome, sigma).T
+    variance = variance[some] if len(variance) > 1 else variance
+    score = outcome.response[some, None] - means
+    score /= np.sqrt(variance)
+    extra = None
     if residual.series is not None:
         score, extra = _against_neighbours(outcome, score, rho)
-    log_density = -0.5 * (score**2 + np.log(variance)) + extra
+    log_density = score * score
+    log_density += np.log(variance)
+    log_density *= -0.5
+    if extra is not None:
+        log_density += extra
     if residual.count is not None and residual.squares is not None:
-        single = variance * residual.count
-        log_density -= 0.5 * ((residual.count - 1.0) * np.log(single) + residual.squares / single)
+        count, squares = residual.count[some, None], residual.squares[some, None]
+        single = variance * count
+        log_density -= 0.5 * ((count - 1.0) * np.log(single) + squares / single)
     return score, log_density
 
 
@@ -114,11 +129,11 @@ def _against_neighbours(outcome: Outcome, left: np.ndarray, rho: np.ndarray) -> 
     order = np.lexsort((residual.position, residual.series))
     joined = np.flatnonzero(np.diff(residual.series[order]) == 0)
     before, after = order[joined], order[joined + 1]
-    power = rho[:, None] ** (residual.position[after] - residual.position[before])
+    power = rho ** (residual.position[after] - residual.position[before])[:, None]
     free = 1.0 - power**2
     weight, pull = np.ones_like(left), np.zeros_like(left)  # a row is once `before` and once `after` at most
-    weight[:, after] += power**2 / free
-    pull[:, after] += power / free * left[:, before]
-    weight[:, before] += power**2 / free
-    pull[:, before] += power / free * left[:, after]
+    weight[after] += power**2 / free
+    pull[after] += power / free * left[before]
+    weight[before] += power**2 / free
+    pull[before] += power / free * left[after]
     return (left - pull / weight) * np.sqrt(weight), 0.5 * np.log(weight)

@@ -28,7 +28,8 @@ from mien.models.refit import (
 from mien.study.errors import FitError
 
 __all__ = [
-    "FactorRoots", "factor_roots", "fitted_means", "posterior_predictive", "residual_noise", "row_variance",
+    "FactorRoots", "factor_roots", "fitted_means", "posterior_predictive", "residual_noise", "row_means",
+    "row_variance", "shared_variance",
 ]  # fmt: skip
 
 CHUNK = 2_000_000  # numbers that are worked on at once
@@ -164,6 +165,24 @@ def fitted_means(
     return means
 
 
+def row_means(fit: xr.DataTree, shape: str | None, outcome: Outcome) -> Callable[[np.ndarray], np.ndarray]:
+    """`fitted_means` by rows: a function of places of draws that gives (row, draw)."""
+    from mien.models.row_kernels import linear_predictors
+
+    design = outcome.design
+    tables = [coefficients_of(fit, shape, design.coefficients).T]
+    entries, values = [np.arange(len(tables[0]))[None].repeat(len(design.columns), axis=0)], [design.columns]
+    first = len(tables[0])
+    for block in design.blocks:
+        for place, term in enumerate(block.terms):
+            tables.append(effects_of(fit, shape, f"{term}|{block.factor}", "posterior_predictive").T)
+            entries.append(block.codes[:, None] + first)
+            values.append(block.columns[:, place : place + 1])
+            first += len(tables[-1])
+    entry, value = np.concatenate(entries, axis=1), np.concatenate(values, axis=1)
+    return lambda at: linear_predictors(entry, value, np.concatenate([table[:, at] for table in tables]))
+
+
 def factor_roots(outcome: Outcome, natural) -> dict[str, FactorRoots]:
     """Every factor's effects, with the root of their covariance in each draw."""
     from mien.models.engines.collapsed.correlation import cholesky_of
@@ -188,11 +207,17 @@ def factor_roots(outcome: Outcome, natural) -> dict[str, FactorRoots]:
 
 def row_variance(outcome: Outcome, sigma: np.ndarray) -> np.ndarray:
     """(draw, row) residual variance of each row's response, from sigma (draw, stratum)."""
-    residual = outcome.residual
-    stratum = (
-        np.zeros(len(outcome.response), dtype=np.int64) if residual.stratum is None else residual.stratum
-    )
-    variance = (sigma[:, stratum] / outcome.root_precision) ** 2
+    variance = shared_variance(outcome, sigma)
+    return np.broadcast_to(variance, (len(variance), len(outcome.response)))
+
+
+def shared_variance(outcome: Outcome, sigma: np.ndarray) -> np.ndarray:
+    """`row_variance`, or (draw, 1) where all rows have the same."""
+    residual, root = outcome.residual, outcome.root_precision
+    if residual.stratum is None and residual.known_variance is None and (root == root[0]).all():
+        return (sigma[:, :1] / root[0]) ** 2
+    stratum = np.zeros(len(root), dtype=np.int64) if residual.stratum is None else residual.stratum
+    variance = (sigma[:, stratum] / root) ** 2
     return variance if residual.known_variance is None else variance + residual.known_variance
 
 
@@ -200,8 +225,8 @@ def residual_noise(
     outcome: Outcome, sigma: np.ndarray, rho: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray:
     """(draw, row) residuals drawn from the model."""
-    residual, variance = outcome.residual, row_variance(outcome, sigma)
-    noise = rng.standard_normal(variance.shape)
+    residual = outcome.residual
+    noise = rng.standard_normal((len(sigma), len(outcome.response)))
     if residual.series is not None:
         assert residual.position is not None
         order = np.lexsort((residual.position, residual.series))
@@ -211,4 +236,5 @@ def residual_noise(
             power = rho ** int(steps[place])
             before, mine = order[place], order[place + 1]
             noise[:, mine] = power * noise[:, before] + np.sqrt(1.0 - power**2) * noise[:, mine]
-    return np.sqrt(variance) * noise
+    noise *= np.sqrt(shared_variance(outcome, sigma))
+    return noise

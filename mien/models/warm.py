@@ -1,0 +1,26 @@
+"""Compile all kernels once: `python -m mien.models.warm`.
+
+numba keeps what it compiled beside the sources (or in the user's cache, where that is not writable); `make setup` runs
+this, so that the first fit and the first checks of a process take as long as any other.
+"""
+
+import numpy as np
+import pandas as pd
+
+from mien.models.criticism import checks
+from mien.models.engines.collapsed.warm import warm as warm_engine
+from mien.models.fitting import fit
+
+__all__ = ["warm"]
+
+
+def warm() -> None:
+    """What the collapsed engine has, and the checks of a fit."""
+    warm_engine()
+    rng, person = np.random.default_rng(0), np.repeat(np.arange(6), 8)
+    data = pd.DataFrame({"y": rng.normal(size=48), "participant": [f"{number}" for number in person]})
+    checks(fit("y ~ 1 + (1 | participant)", data, engine="collapsed", draws=10), draws=25)
+
+
+if __name__ == "__main__":
+    warm()
