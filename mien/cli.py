@@ -118,7 +118,7 @@ def demo(
     path = write_study_report(result.study, note="This study is simulated: no person was recorded.")
     _say_effects_beside_truth(result.comparison)
     for fit in result.fits:
-        say(f"verdict of {fit.name}: {fit.verdict}")
+        say(f"verdict of {fit.name}: {fit.verdict}; {_counted(fit.checks)}")
     say(f"report: {path}")
     return FAILED_VERDICT if strict and any(fit.verdict != "passed" for fit in result.fits) else DONE
 
@@ -371,13 +371,15 @@ def export(
     effects: Annotated[
         str, typer.Option(help="a fit's effects instead: out ends in csv, parquet, tex, txt")
     ] = "",
+    checks: Annotated[str, typer.Option(help="a fit's checks instead: out ends in csv, parquet")] = "",
     out: Annotated[Path | None, typer.Option(help="the file to write")] = None,
 ) -> int:
-    """Write the trials with the person columns for other programs, or the effects of a fit."""
-    if effects:
-        from mien.reports_app.export_tables import write_study_effects
+    """Write the trials with the person columns for other programs, or the effects or checks of a fit."""
+    if effects or checks:
+        from mien.reports_app.export_tables import write_study_checks, write_study_effects
 
-        say(str(write_study_effects(_study(study), effects, out)))
+        write = write_study_effects if effects else write_study_checks
+        say(str(write(_study(study), effects or checks, out)))
         return DONE
     from mien.workflow.exporting import export_trials
 
@@ -433,7 +435,7 @@ def fit(
         told = [
             {"name": result.name, "path": str(result.path), "new": result.new, "engine": result.engine,
              "verdict": result.verdict, "diagnostics": dict(result.detail), "notes": list(result.notes),
-             "effects": result.effects.to_dict("records")}
+             "checks": _told_checks(result.checks), "effects": result.effects.to_dict("records")}
             for result in results
         ]  # fmt: skip
         _print_json(told[0] if len(told) == 1 else told)
@@ -443,13 +445,32 @@ def fit(
     return DONE if all(result.verdict == "passed" for result in results) else FAILED_VERDICT
 
 
+def _told_checks(found: Any) -> dict[str, Any]:
+    rows = found.table.to_dict("records") if found.table is not None else []
+    return {"missing": found.missing, "notes": list(found.notes), "table": rows}
+
+
 def _say_fit(result: Any) -> None:
     say(f"{result.name}:")
     _say_effects(result.effects)
     for note in result.notes:
         say(f"note: {note}")
+    _say_checks(result.checks)
     say(f"verdict: {result.verdict}")
     say(f"{'fitted' if result.new else 'the same fit was stored already'}: {result.path}")
+
+
+def _counted(found: Any) -> str:
+    if found.table is None:
+        return f"the model was not checked: {found.missing}"
+    return f"{int(found.table['outside'].sum())} of {len(found.table)} checks of the model outside what it expects"
+
+
+def _say_checks(found: Any) -> None:
+    for note in found.notes:
+        say(f"check: {note}")
+    if found.missing:
+        say(f"the model was not checked: {found.missing}")
 
 
 def _say_effects(effects: Any) -> None:

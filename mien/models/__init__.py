@@ -16,7 +16,7 @@ Import rule: this folder imports `mien.priors` and `mien.study` only; PyMC, nutp
     raw_units, lost_tracking    what to read from a fit
     shape_sets                  contrasts of shapes, as outcomes
     pooling, shape_errors, shape_population   shapes pooled after they were fitted
-    storage                     on disk and back
+    storage, stored_checks      on disk and back; checks that stay with a fit
     refit                       from a stored fit back to its outcome
     predictive_density, cross_validation, comparison   units left out; models compared by them
     prediction                  what is expected at rows of a grid

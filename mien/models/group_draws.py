@@ -54,7 +54,9 @@ def with_effects(fit: xr.DataTree, draws: int) -> xr.DataTree:
     groups = {name: node.to_dataset() for name, node in fit.children.items()}
     thin = xr.DataTree.from_dict(groups | {"posterior": groups["posterior"].isel(draw=kept)})
     thin.attrs = dict(fit.attrs)
-    thin["posterior"] = xr.DataTree(thin["posterior"].to_dataset().merge(group_effects(thin)))
+    drawn = group_effects(thin)
+    rest = groups["posterior"].isel(draw=kept).drop_vars(list(drawn.data_vars), errors="ignore")
+    thin["posterior"] = xr.DataTree(rest.merge(drawn))
     return thin
 
 

@@ -79,7 +79,7 @@ def _leaves(count: int, grid: int, fewest: np.ndarray, most: np.ndarray) -> floa
         start += first
     total = np.exp(count * np.log(count) - count - special.gammaln(count + 1.0))
     inside = float(mass[0]) / total if len(mass) else 0.0
-    return 1.0 - inside
+    return max(0.0, 1.0 - inside)
 
 
 class Uniformity(NamedTuple):

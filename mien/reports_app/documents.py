@@ -24,6 +24,7 @@ from mien.reports_app.figures.bars import exclusion_bars, valid_share_bars
 from mien.reports_app.figures.face_map import face_map_svg
 from mien.reports_app.figures.forest import forest, inner_intervals
 from mien.reports_app.figures.theme import themed, to_svg
+from mien.reports_app.model_checks import model_checks
 from mien.reports_app.rows import Row, by_size, rows_of
 from mien.study.blend_shapes import BILATERAL_NAMES, NAMES, SET_APART
 
@@ -114,6 +115,8 @@ def study_report(  # noqa: PLR0913  (the parts of a study, by name)
         if (name, effect) not in {(part.fit, part.effect) for part in parts}
     ]
     style = _packaged("style.css")
+    checked = [model_checks(name, fits[name]) for name in effects]
+    main = parts[0].fit if parts else ""
     return (
         _environment()
         .get_template("study.html.j2")
@@ -149,6 +152,8 @@ def study_report(  # noqa: PLR0913  (the parts of a study, by name)
             by_person=tables.exclusion_table(prep["by_participant"], ["participant"]),
             diagnostics=tables.diagnostics_table(effects, fits),
             checks=methods.checks_statement(fits),
+            checked=checked,
+            matters=[sentence for one in checked if one.fit == main for sentence in one.matters],
             failed=[name for name, fit in fits.items() if fit.attrs.get("diagnostics") != "passed"],
             baseline=methods.baseline_statement(recipe),
             clock=methods.clock_statement(str(prep.get("clock", "aligned"))),

@@ -19,6 +19,7 @@ from typing import Any
 import pandas as pd
 
 from mien.models import effects, load
+from mien.models.stored_checks import stored_checks
 from mien.reports_app import wording
 from mien.reports_app.attributes import rope_widths
 from mien.reports_app.defaults import Decisions
@@ -38,6 +39,7 @@ __all__ = [
     "effects_text",
     "export_effects",
     "methods_paragraph",
+    "write_study_checks",
     "write_study_effects",
 ]
 
@@ -97,16 +99,34 @@ def write_study_effects(study: Study, name: str, out: Path | None = None) -> Pat
     StudyError
         For a fit that the study does not have.
     """
+    fit = _newest(study, name)
+    decisions = Decisions.from_mapping(study.settings.get("decisions", {}))
+    table = effects(fit, rope=rope_widths(fit, decisions.rope))
+    return export_effects(table, out or study.derivatives / "export" / f"effects-{name}.csv")
+
+
+def write_study_checks(study: Study, name: str, out: Path | None = None) -> Path:
+    """Write the checks of a study's newest fit of a name, .csv or .parquet; returns the path.
+
+    Raises
+    ------
+    StudyError
+        For a fit that the study does not have, or one without checks, with the reason.
+    """
+    found = stored_checks(_newest(study, name))
+    if found.table is None:
+        raise StudyError(f"{name}: expected a fit with checks of the model, found none: {found.missing}")
+    return export_effects(found.table, out or study.derivatives / "export" / f"checks-{name}.csv")
+
+
+def _newest(study: Study, name: str) -> Any:
     fits = newest_fits(study)
     if name not in fits:
         raise StudyError(
             f"{study.derivatives / 'fits'}: expected a fit {name!r}{nearest(name, list(fits))}, found "
             f"{', '.join(fits) or 'none'}: run `mien fit {study.path} --model valence`."
         )
-    fit = load(fits[name])
-    decisions = Decisions.from_mapping(study.settings.get("decisions", {}))
-    table = effects(fit, rope=rope_widths(fit, decisions.rope))
-    return export_effects(table, out or study.derivatives / "export" / f"effects-{name}.csv")
+    return load(fits[name])
 
 
 # Tables for readers
@@ -249,7 +269,20 @@ def methods_paragraph(fit: Any) -> str:
     intervals = (
         "Intervals are equal-tailed; P(direction) is the posterior probability of the more probable sign."
     )
-    return " ".join([*told, f"The computation had to pass: {checks}.", intervals])
+    return " ".join([*told, f"The computation had to pass: {checks}.", _checked(fit), intervals])
+
+
+def _checked(fit: Any) -> str:
+    """What came of the checks of the model."""
+    found = stored_checks(fit)
+    if found.table is None:
+        return f"The model was not checked against replicates of the data: {found.missing.rstrip('.')}."
+    rows = rows_of(found.table)
+    return (
+        "The model was checked against replicates of the data and by leaving rows out: "
+        f"{sum(row['outside'] for row in rows)} of {len(rows)} checks lay outside their "
+        f"{100 * rows[0]['ci_prob']:g} % intervals."
+    )
 
 
 def _rows(fit: Any) -> str:

@@ -1,9 +1,10 @@
 """Fit: model families on the prepared trials of a study, stored under their fingerprints.
 
-The same model on the same trials with the same settings is not fitted twice.
+The same model on the same trials with the same settings is not fitted twice. Every fit is stored with its checks.
 """
 
 import json
+import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -12,8 +13,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
+import xarray as xr
 
 from mien.models import fingerprint, fit, load, save
+from mien.models.stored_checks import StoredChecks, stored_checks, with_checks
 from mien.study.errors import SpecError
 from mien.study.folder import Study
 from mien.study.tables import nearest
@@ -29,6 +32,7 @@ class StudyFit(NamedTuple):
     """A stored fit: its name, where it lies, whether it was made now, effects, engine, verdict and its details.
 
     notes : what to know of it: rows left out for a missing value, and what the design check says.
+    checks : of the model, or why there are none.
     """
 
     name: str
@@ -39,6 +43,7 @@ class StudyFit(NamedTuple):
     engine: str
     detail: Mapping[str, Any]
     notes: tuple[str, ...]
+    checks: StoredChecks
 
 
 class _Settings(NamedTuple):
@@ -100,21 +105,31 @@ def _fitted(study: Study, plan: FitPlan, settings: _Settings, progress: Progress
     sha256 = fingerprint(spec, trials, **keywords)
     path = study.derivatives / "fits" / f"{spec.name}-{sha256[:8]}"
     if path.exists() and not settings.refit:
-        return _told(path, False, load(path).attrs)
+        stored = load(path)
+        if "checks" not in stored.attrs:  # an earlier version's; it is no newer for it
+            made_at = (path / "fit.json").stat()
+            stored = _stored(with_checks(stored), path, sha256)
+            os.utime(path / "fit.json", ns=(made_at.st_atime_ns, made_at.st_mtime_ns))
+        return _told(path, False, stored)
     tell = progress and (lambda done, total, _shape: progress(done, total, f"fitting {spec.name}"))
     # Every trial has effects of its own where there are curves: a gigabyte, which `mien.group_effects` draws when asked
     made = fit(spec, trials, **keywords, group_effects=not spec.smooths, progress=tell)
+    return _told(path, True, _stored(with_checks(made), path, sha256))
+
+
+def _stored(made: xr.DataTree, path: Path, sha256: str) -> xr.DataTree:
     with _out_of_the_way(path):
         save(made, path, fingerprint=sha256)
-    return _told(path, True, made.attrs)
+    return made
 
 
-def _told(path: Path, new: bool, attrs: Mapping[Any, Any]) -> StudyFit:
+def _told(path: Path, new: bool, made: xr.DataTree) -> StudyFit:
+    attrs = made.attrs
     effects = pd.read_parquet(path / "summary.parquet")
     detail = json.loads(attrs["diagnostics_detail"])
     return StudyFit(
         path.name.rpartition("-")[0], path, new, effects, str(attrs["diagnostics"]), str(attrs["engine"]), detail,
-        _notes(attrs),
+        _notes(attrs), stored_checks(made),
     )  # fmt: skip
 
 

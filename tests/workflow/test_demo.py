@@ -1,10 +1,12 @@
 """The demo, whole: four people from raw takes to a fit beside the truth; and that it overwrites only its own folder."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from mien.study.errors import StudyError
@@ -31,6 +33,44 @@ def test_the_whole_job_left_its_results(demo):
     assert len(demo.study.recordings()) == 8
     assert load_prep(demo.study)["trials"] == 4 * 24
     assert {path.name for path in demo.fit.path.iterdir()} == {"posterior.nc", "summary.parquet", "fit.json"}
+
+
+def test_every_fit_is_stored_with_its_checks(demo, tmp_path):
+    from mien.models import load
+    from mien.models.stored_checks import stored_checks
+    from mien.reports_app.export_tables import methods_paragraph, write_study_checks
+
+    for one in demo.fits:
+        found = stored_checks(load(one.path))
+        assert set(found.table["blend_shape"]) == {*QUICK_SHAPES, "all shapes"}
+        assert found.notes == one.checks.notes
+        assert not one.checks.missing
+    path = write_study_checks(demo.study, "valence", tmp_path / "checks.csv")
+    assert len(pd.read_csv(path)) == len(demo.fit.checks.table)
+    assert f"of {len(demo.fit.checks.table)} checks lay outside" in methods_paragraph(load(demo.fit.path))
+
+
+def test_a_fit_of_an_earlier_version_gets_its_checks_and_is_no_newer_for_it(demo, tmp_path):
+    import shutil
+
+    from mien.models import load, save
+    from mien.study.folder import Study
+    from mien.workflow.fitting import fit_study, newest_fits
+
+    copy = tmp_path / "study"
+    shutil.copytree(demo.study.path, copy)
+    study = Study(copy)
+    path = newest_fits(study)["valence"]
+    old = load(path)
+    del old["checks"], old.attrs["checks"]
+    shutil.rmtree(path)
+    save(old, path)
+    os.utime(path / "fit.json", (1e9, 1e9))
+    again = fit_study(study, "valence", pooling="partial", shapes=QUICK_SHAPES)
+    assert not again.new
+    assert again.path == path
+    assert len(again.checks.table) == len(demo.fit.checks.table)
+    assert (path / "fit.json").stat().st_mtime == 1e9
 
 
 def test_the_study_is_valid_bids(demo):
