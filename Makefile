@@ -2,6 +2,8 @@
 .PHONY: help setup demo test check test-statistical test-soak test-browser lock wheel-check clean
 
 AREA ?= engine
+# Tests of families are many and mostly one process each: side by side, their figures at the end. Others use both cores.
+SPREAD = $(if $(filter families,$(AREA)),-n 2 --dist worksteal -rP,-s)
 PYTEST := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 .venv/bin/python -m pytest
 
 help:  ## this list
@@ -23,7 +25,7 @@ check: setup  ## style, types, who may import whom
 	.venv/bin/basedpyright
 
 test-statistical: setup  ## slow checks against known truth: AREA=engine|families|co_activation|priors|power
-	$(PYTEST) --runslow -m statistical --area $(AREA) -s
+	$(PYTEST) --runslow -m statistical --area $(AREA) $(SPREAD)
 
 test-soak: setup  ## long fuzzing of the parsers (30 minutes)
 	$(PYTEST) --runslow -m soak

@@ -10,6 +10,7 @@ import pytest
 
 import mien
 from mien.models.diagnostics import measure, scalar_draws
+from mien.models.engines.compile_cache import compile_lock
 from mien.priors import HalfNormal, Normal, prior_from_dict
 from mien.simulation.likelihood_calibration import SABOTEURS, calibrate_likelihood
 from tests.models.likelihood_study import CORRELATION, FAMILIES, FORMULA, TRUTH, make_study
@@ -84,9 +85,11 @@ def by_pymc(family, study, priors):
                 pm.Deterministic("cutpoint_zero", cut[0])
                 pm.Deterministic("cutpoint_one", cut[1])
                 pm.OrderedLogistic("category", eta=eta, cutpoints=cut, observed=zero * 0 + inside + 2 * one)
+    with compile_lock():
+        compiled = nutpie.compile_pymc_model(model)
     return nutpie.sample(
-        nutpie.compile_pymc_model(model), draws=MORE_DRAWS.get(family, REFERENCE_DRAWS), tune=1000, chains=4,
-        seed=5, progress_bar=False, target_accept=0.9,
+        compiled, draws=MORE_DRAWS.get(family, REFERENCE_DRAWS), tune=1000, chains=4, seed=5, progress_bar=False,
+        target_accept=0.9,
     )["posterior"]  # fmt: skip
 
 
