@@ -1,7 +1,10 @@
-"""A study of the demo's size as a Trials table: 32 persons, 24 pictures and 8 films, 34 shapes, trial means.
+"""Studies of the demo's size as Trials tables.
+
+    make_study    32 persons, 24 pictures and 8 films, 34 shapes, trial means
+    make_courses  32 persons, 52 pictures, 34 shapes, 12 bins of half a second; 3 % of the bins lost within trials
 
 Scales are those of activation: a residual sd of .03, persons' levels .02. 3 % of the rows are excluded, other ones in
-each shape; a trial in 40 was lost in all of them.
+each shape (of courses: whole trials); a trial in 40 was lost in all of them.
 """
 
 import numpy as np
@@ -10,10 +13,11 @@ import pandas as pd
 from mien.study.blend_shapes import BILATERAL_NAMES
 from mien.study.trials import MEDIA, VALENCES
 
-__all__ = ["make_study"]
+__all__ = ["make_courses", "make_study"]
 
 PERSONS, PICTURES, FILMS = 32, 12, 4  # stimuli of each valence
 SIGMA, LOST, EXCLUDED = 0.03, 0.025, 0.03
+STIMULI, BINS, WIDTH, RHO, HOLES = 52, 12, 0.5, 0.6, 0.03
 
 
 def make_study(seed, shapes=BILATERAL_NAMES):
@@ -83,3 +87,69 @@ def _shape(rng, design, name, columns, lost):
         peak=(activation + 0.1).astype(np.float32),
         excluded=np.where(lost, "tracking lost", np.where(rng.random(len(x)) < EXCLUDED, "outlier", "")),
     )
+
+
+def make_courses(seed, shapes=BILATERAL_NAMES):
+    """Time bins of pictures that rise to a plateau, later for some persons than for others."""
+    rng = np.random.default_rng(seed)
+    person, stimulus = np.repeat(np.arange(PERSONS), STIMULI), np.tile(np.arange(STIMULI), PERSONS)
+    trial = np.concatenate([rng.permutation(STIMULI) + 1 for _ in range(PERSONS)])
+    lost = rng.random(len(person)) < LOST
+    hole = rng.random((len(person), BINS)) < HOLES
+    rows = np.repeat(np.arange(len(person)), BINS)
+    positive = stimulus % 2 == 1
+    design = pd.DataFrame(
+        {
+            "participant": pd.Categorical.from_codes(person[rows], [f"{p + 1:02d}" for p in range(PERSONS)]),
+            "session": pd.Categorical(["1"] * len(rows)),
+            "task": pd.Categorical(["met"] * len(rows)),
+            "run": pd.Categorical(["1"] * len(rows)),
+            "trial": trial[rows].astype(np.int32),
+            "stimulus": pd.Categorical.from_codes(stimulus[rows], [f"s{s + 1:02d}" for s in range(STIMULI)]),
+            "valence": pd.Categorical(
+                np.where(positive, "positive", "negative")[rows], VALENCES, ordered=True
+            ),
+            "medium": pd.Categorical(["picture"] * len(rows), MEDIA, ordered=True),
+            "bin": np.tile(np.arange(1, BINS + 1, dtype=np.int16), len(person)),
+            "time": np.tile((np.arange(BINS) + 0.5) * WIDTH, len(person)).astype(np.float32),
+            "n_frames": np.int32(30),
+            "valid": np.float32(1.0),
+            "tracker": pd.Categorical(["arkit"] * len(rows)),
+        }
+    )
+    parts = []
+    for name in shapes:
+        activation = _courses(rng, person, stimulus, positive, trial).ravel()
+        excluded = lost | (rng.random(len(person)) < EXCLUDED)
+        baseline = rng.normal(0.1, 0.02, len(person))[rows]
+        parts.append(
+            design.assign(
+                blend_shape=name,
+                activation=activation.astype(np.float32),
+                raw=(activation + baseline).astype(np.float32),
+                baseline=baseline.astype(np.float32),
+                peak=(activation + 0.1).astype(np.float32),
+                excluded=np.where(excluded[rows], "outlier", np.where(hole.ravel(), "tracking lost", "")),
+            )
+        )
+    trials = pd.concat(parts, ignore_index=True)
+    trials["blend_shape"] = pd.Categorical(trials["blend_shape"], list(shapes))
+    trials["excluded"] = trials["excluded"].astype("str")
+    return trials, None
+
+
+def _courses(rng, person, stimulus, positive, trial):
+    """(trial, bin) of one shape."""
+    x, late = np.where(positive, 0.5, -0.5), (trial - trial.mean()) / trial.std()
+    level, slope, pace = rng.normal(0, [[0.02], [0.012], [0.3]], (3, PERSONS))
+    item = rng.normal(0, 0.006, STIMULI)
+    size = 0.03 * rng.standard_t(4) / np.sqrt(2.0)
+    time = (np.arange(BINS) + 0.5) * WIDTH
+    rise = 1.0 / (1.0 + np.exp(-2.0 * (time - 1.5 - pace[person, None])))
+    noise = np.empty((len(person), BINS))
+    noise[:, 0] = rng.normal(0, SIGMA, len(person))
+    for k in range(1, BINS):
+        noise[:, k] = RHO * noise[:, k - 1] + rng.normal(0, SIGMA * np.sqrt(1 - RHO**2), len(person))
+    whole = rng.normal(0, 0.02, len(person))  # what a trial's bins share, the baseline's error among it
+    mean = (level[person] + item[stimulus] + whole - 0.004 * late)[:, None]
+    return mean + (size * (1 - 0.1 * late) + slope[person])[:, None] * x[:, None] * rise + noise

@@ -103,7 +103,13 @@ def test_sigma_and_three_correlated_effects_against_a_long_run(scatter):
 
 
 def test_saboteur_images_are_left_out(truths, monkeypatch):
-    monkeypatch.setattr(proposal, "_signs", lambda frame, folded: np.ones((1, len(frame.order))))
+    whole = proposal._proposal
+
+    def without(*given, **named):
+        made = whole(*given, **named)
+        return made._replace(folds=np.zeros_like(made.folds))
+
+    monkeypatch.setattr(proposal, "_proposal", without)
     density, truth = truths["one sd near 0"]
     assert max(map(abs, deviations(density, sampled(density), truth).values())) > 6.0
 

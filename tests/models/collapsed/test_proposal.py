@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from mien.models.engines.collapsed import proposal as proposals
 from mien.models.engines.collapsed.mode import find_mode
 from mien.models.engines.collapsed.proposal import draw, from_moments, log_density, make_frame, split_start
 from mien.priors import HalfNormal
@@ -28,7 +27,7 @@ def mass(proposal, frame):
 def one_run(proposal):
     """The first run's part."""
     return proposal._replace(
-        mean=proposal.mean[:1], root=proposal.root[:1], transform=proposal.transform[:1],
+        mean=proposal.mean[:1], root=proposal.root[:1], columns=proposal.columns[:1],
         offset=proposal.offset[:1], log_constant=proposal.log_constant[:1],
     )  # fmt: skip
 
@@ -41,11 +40,12 @@ def test_a_folded_mixture_integrates_to_one(scatter):
     assert mass(one_run(proposal), frame)[0] == pytest.approx(1.0, abs=0.01)
 
 
-def test_without_images_it_does_not(scatter, monkeypatch):
+def test_without_images_it_does_not(scatter):
     """The saboteur of the test above."""
-    monkeypatch.setattr(proposals, "_signs", lambda frame, folded: np.ones((1, 3)))
     frame = make_frame(scatter().parameters)
-    assert mass(one_run(from_moments(frame, MEAN, COVARIANCE)), frame)[0] < 0.9
+    proposal = one_run(from_moments(frame, MEAN, COVARIANCE))
+    alone = proposal._replace(folds=np.zeros_like(proposal.folds))
+    assert mass(alone, frame)[0] < 0.9
 
 
 def test_the_split_start_integrates_to_one(scatter):
@@ -87,8 +87,8 @@ def test_density_is_the_sum_over_images(scatter):
     frame = make_frame(scatter().parameters)
     proposal = from_moments(frame, MEAN[:1], COVARIANCE[:1])
     main = proposal._replace(
-        transform=proposal.transform[:, : 4 * 3], offset=proposal.offset[:, :4],
-        log_constant=proposal.log_constant[:, :4],
+        columns=proposal.columns[:, :1], offset=proposal.offset[:, :1],
+        log_constant=proposal.log_constant[:, :1], folds=proposal.folds[:1],
     )  # fmt: skip
     x = np.abs(np.random.default_rng(2).normal(size=(9, 3)))
     wanted = np.zeros(9)
@@ -99,6 +99,21 @@ def test_density_is_the_sum_over_images(scatter):
             wanted += (1 + distance / 5) ** -4.0
     found = np.exp(log_density(main, frame, x[None]))[0]
     np.testing.assert_allclose(found / found[0], wanted / wanted[0], rtol=1e-10)
+
+
+@pytest.mark.parametrize("kind", ["moments", "split"])
+def test_far_points_keep_their_density(scatter, kind):
+    """Where densities underflow they are made of logarithms: a t of 5 falls by 2^−8 with twice the distance."""
+    density = scatter(sds=(0.6, 0.2), count=30)
+    frame = make_frame(density.parameters)
+    proposal = one_run(from_moments(frame, MEAN, COVARIANCE))
+    if kind == "split":
+        proposal = split_start(density, frame, find_mode(density))
+    power = 8 if kind == "moments" else 18  # (5 + 3) of one t; three times (5 + 1)
+    near, far = np.full(3, 1e60), np.full(3, 2e60)
+    assert np.exp(log_density(proposal, frame, far[None, None]))[0, 0] == 0.0
+    fall = np.diff(log_density(proposal, frame, np.stack([near, far])[None]))[0, 0]
+    assert fall == pytest.approx(-power * np.log(2.0), rel=1e-6)
 
 
 def test_sds_far_from_zero_are_not_folded(scatter):

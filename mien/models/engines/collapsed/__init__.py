@@ -9,10 +9,11 @@ does not depend on their number.
     elimination, places         in which order effects are eliminated, and where each sum is stored
     kernels, tiles              the arithmetic: log |M|, quadratic forms, gradient, draws
     residual                    sigma by stratum, AR(1), known variances
+    series_effects              effects of whole AR(1) series (trials), integrated out with their residuals
     parameters, correlation     theta ↔ natural parameters, priors;  coefficients: theirs
     density                     log p(y, theta) of one outcome
     shared_design, rotated_density, rotated_component, own_and_shared, covariance_sums
                                 joint models where every trial has all shapes: the same density, a hundred times faster
-    mode, proposal, pareto, importance   theta's posterior;  fallback: NUTS on the same density
+    mode, proposal, mixture_density, pareto, importance   theta's posterior;  fallback: NUTS on the same density
     engine                      Problem → Draws
 """

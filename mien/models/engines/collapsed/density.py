@@ -27,6 +27,9 @@ from mien.models.engines.collapsed.moments import Moments
 from mien.models.engines.collapsed.parameters import Natural, Parameters, make_parameters
 from mien.models.engines.collapsed.places import Places, make_places, packed_size, upper_triangle
 from mien.models.engines.collapsed.residual import Residuals
+from mien.models.engines.collapsed.row_entries import row_entries
+from mien.models.engines.collapsed.series_effects import SeriesEffects, without_block
+from mien.models.engines.problem import Outcome
 from mien.priors import Fixed, ResolvedPrior
 
 __all__ = ["Density", "Effects", "available_cores", "coordinates", "in_pool", "make_density", "theta_of"]
@@ -36,6 +39,7 @@ PARTS, FEW = 4, 10  # fewer points are cut into up to so many parts, of so many 
 MOST_SQUARES = 1e14  # of r²/σ² on average, of which the fitted part is taken off: σ below 1e-7 of r's scale
 IN_CACHE = 200_000  # numbers of raw draws that a thread works on, so that they stay in its cache
 MOST_AT_ONCE = 4_000_000  # numbers of raw draws in memory
+OF_SERIES = 0.5  # of an sd of series to start from, in residual sds
 SMALLEST = 1.0  # of an sd to start the search from, in units of its scale
 
 
@@ -60,10 +64,21 @@ def in_pool(work: Callable[[int], None], places: Sequence[int], threads: int) ->
 
 
 class Effects(NamedTuple):
-    """Draws: coefficients (draw, coefficient) in the design's order; effects (draw, effect) in natural order."""
+    """Draws: coefficients (draw, coefficient) in the design's order; effects (draw, effect) in natural order.
+
+    of_series : (draw, level) those that are integrated out with the residuals; None for none.
+    """
 
     coefficients: np.ndarray
     effects: np.ndarray
+    of_series: np.ndarray | None = None
+
+
+class SeriesBlock(NamedTuple):
+    """An outcome with all its blocks, and the number of the one that is integrated out with the residuals."""
+
+    outcome: Outcome
+    number: int
 
 
 class Density:
@@ -77,13 +92,20 @@ class Density:
 
     def __init__(
         self, parameters: Parameters, places: Places, moments: Moments, names: Sequence[str],
-        priors: Mapping[str, ResolvedPrior], *, threads: int = 1,
+        priors: Mapping[str, ResolvedPrior], *, threads: int = 1, series: SeriesBlock | None = None,
     ) -> None:  # fmt: skip
         self.parameters, self.places, self.threads = parameters, places, threads
+        self.series: SeriesEffects | None = None
         self.residuals = Residuals.of(moments)
         self.coefficients, self.origin, basis = coordinates(names, priors, moments)
         self._fill(moments.gram, basis)
         levels = np.diff(np.searchsorted(np.sort(places.term), np.arange(len(moments.columns.terms) + 1)))
+        if series is not None:
+            rest = without_block(series.outcome, series.number)
+            entries = row_entries(rest, self.coefficients, self.origin)
+            self.series = SeriesEffects.of(series.outcome, series.number, moments, places, entries)
+            self.numbers = self.numbers._replace(series=self.series.numbers)
+            levels = np.insert(levels, self.series.term, self.series.levels)
         self.levels = np.array([levels[first] for first, _, _ in parameters.blocks])
         prior = self.coefficients
         upper = prior.precision[np.triu_indices(len(prior.precision))]
@@ -101,44 +123,58 @@ class Density:
         squares = gram @ np.outer(basis[-1], basis[-1]).ravel()
         self.squares = np.concatenate([np.bincount(places.stratum, mine, strata) for mine in squares])
         one, other = basis[places.pairs.T]
-        products = (one[:, :, None] * other[:, None, :]).reshape(len(one), gram.shape[2])
-        entries = products @ gram.transpose(0, 2, 1)  # (component, pair, cell)
         empty, none = np.zeros(0), np.zeros(0, dtype=np.int64)
         dense, parts = empty, (none, none, none, empty, none)
         if components * strata == 1:
-            dense = 1.0 * np.bincount(places.slot.ravel(), entries[0].ravel(), int(plan.panel[-1]))
+            products = (one[:, :, None] * other[:, None, :]).reshape(len(one), gram.shape[2])
+            entries = products @ gram[0].T  # (pair, cell)
+            dense = 1.0 * np.bincount(places.slot.ravel(), entries.ravel(), int(plan.panel[-1]))
         else:
-            parts = self._components(entries, strata)
+            parts = self._components(gram, basis, strata)
         slot, row, column, value, begin = parts
         self.numbers = kernels.Numbers(
             places.term, dense, begin, slot, row, column, value, places.prior_slot, places.prior_row,
             places.prior_column, places.prior_coefficient,
         )  # fmt: skip
 
-    def _components(self, entries: np.ndarray, strata: int):
+    def _components(self, gram: np.ndarray, basis: np.ndarray, strata: int):
+        """Slot, row, column and value of every sum that is not 0, component by component, and where each begins."""
         places, total = self.places, int(self.places.structure.plan.panel[-1])
-        count = len(places.distinct)
-        slot = places.distinct % total
+        count, cells = len(places.distinct), gram.shape[1]
         first = np.empty(count, dtype=np.int64)
         first[places.inverse] = np.arange(len(places.inverse))
-        cells = entries.shape[2]
         pair, cell = first // cells, first % cells
         i = places.inner[places.pairs[pair, 0], cell]
         j = places.inner[places.pairs[pair, 1], cell]
-        per_stratum = np.bincount(places.distinct // total, minlength=strata)
-        begin = np.concatenate([[0], np.cumsum(np.tile(per_stratum, len(entries)))]).astype(np.int64)
-        values = np.concatenate([np.bincount(places.inverse, part.ravel(), count) for part in entries])
-        repeat = len(entries)
+        slot, row, column = places.distinct % total, np.minimum(i, j), np.maximum(i, j)
+        stratum, inverse = places.distinct // total, places.inverse.reshape(-1, cells)
+        used, values, begin = [], [], [0]
+        for part in gram:
+            some = np.flatnonzero(part.any(axis=1))  # wide gaps are in few cells
+            led = basis @ part[some].reshape(len(some), *basis.shape[1:] * 2) @ basis.T
+            sums = np.bincount(
+                inverse[:, some].ravel(), led[:, places.pairs[:, 0], places.pairs[:, 1]].T.ravel(), count
+            )
+            there = np.flatnonzero(sums)
+            used.append(there)
+            values.append(sums[there])
+            begin += (begin[-1] + np.searchsorted(stratum[there], np.arange(strata), side="right")).tolist()
+        every = np.concatenate(used)
         return (
-            np.tile(slot, repeat), np.tile(np.minimum(i, j), repeat), np.tile(np.maximum(i, j), repeat), values, begin,
+            slot[every], row[every], column[every], np.concatenate(values), np.array(begin, dtype=np.int64)
         )  # fmt: skip
 
     # Points
 
-    def _inputs(self, natural: Natural) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Weights of the sums, prior coefficients, and −2 × the log density's part that needs no elimination."""
+    def _inputs(self, natural: Natural) -> "_Inputs":
+        """What the kernels need, and −2 × the log density's part that needs no elimination."""
         weights = self.residuals.weights(natural.sigma, natural.rho)
         total = weights.a @ self.squares
+        sd, shares = natural.sd, np.empty((len(total), 0))
+        if self.series is not None:
+            at = self.series.at(natural.sd, natural.sigma, natural.rho)
+            sd, shares = self.series.sds(natural.sd), at.shares
+            total += at.log_determinant - at.square
         total[total > self.most_squares] = np.inf  # nothing is left of such a difference in double precision
         total += weights.log_determinant
         total += self.constant
@@ -153,7 +189,7 @@ class Density:
                 precision[:, at : at + len(rows)] = inverse[:, rows, columns]
                 at += len(rows)
                 total += levels * log_determinant
-        return weights.a, precision, total
+        return _Inputs(weights.a, sd, precision, shares, total)
 
     def log_likelihood(self, natural: Natural) -> np.ndarray:
         """Log p(y | theta) (point,), coefficients and effects integrated out; −inf where it is not finite."""
@@ -179,7 +215,7 @@ class Density:
         ends = np.concatenate([[0], np.cumsum(copies)])
         streams = [None] * pieces if rng is None else rng.spawn(pieces)
         with np.errstate(all="ignore"):
-            a, precision, total = self._inputs(natural)
+            inputs = self._inputs(natural)
 
         most = int(copies.max(initial=1)) * int(plan.start[-1])
         step = min(CHUNK, max(1, IN_CACHE // max(1, most)))
@@ -195,17 +231,17 @@ class Density:
             if given is not None and given.shape[1]:
                 held = given.shape[1]
                 mine[:, -held:] = given[ends[low] : ends[high]]
+            a, sd, precision, shares, _ = (one[low:high] for one in inputs)
             kernels.draw(
-                plan, self.numbers, a[low:high], natural.sd[low:high], precision[low:high], copies[low:high], mine,
-                logdet, quadratic, held,
-            )  # fmt: skip
+                plan, self.numbers, a, sd, precision, shares, copies[low:high], mine, logdet, quadratic, held
+            )
             value[low:high] = quadratic - logdet
             if noise is not None:
                 noise[ends[low] : ends[high]] = mine
 
         in_pool(chunk, range(pieces), self.threads)
         with np.errstate(all="ignore"):
-            value = 0.5 * (value - total)
+            value = 0.5 * (value - inputs.total)
         return np.where(np.isfinite(value), value, -np.inf)
 
     def values(self, theta: np.ndarray) -> np.ndarray:
@@ -225,13 +261,13 @@ class Density:
         with np.errstate(all="ignore"):
             at = self.parameters.located(theta)
             natural = at.natural
-            a, precision, total = self._inputs(natural)
-            value, by_a, by_sd = np.empty(points), np.empty_like(a), np.empty_like(natural.sd)
-            by_prior = np.empty_like(precision)
+            a, sd, precision, shares, total = self._inputs(natural)
+            value, by_a, by_sd = np.empty(points), np.empty_like(a), np.empty_like(sd)
+            by_prior, by_shares = np.empty_like(precision), np.empty_like(shares)
 
             def one(point: int) -> None:
-                logdet, quadratic, by_a[point], by_sd[point], by_prior[point] = kernels.gradient(
-                    plan, self.numbers, a[point], natural.sd[point], precision[point]
+                logdet, quadratic, by_a[point], by_sd[point], by_prior[point], by_shares[point] = (
+                    kernels.gradient(plan, self.numbers, a[point], sd[point], precision[point], shares[point])
                 )
                 value[point] = quadratic - logdet
 
@@ -243,6 +279,10 @@ class Density:
             value = 0.5 * (value - total) + at.log_prior
             by_a -= 0.5 * self.squares
             by_sigma, by_rho = self.residuals.pull_back(natural.sigma, natural.rho, by_a)
+            if self.series is not None:
+                more = self.series.pull_back(natural.sd, natural.sigma, natural.rho, by_shares)
+                by_sd = np.insert(by_sd, self.series.term, more[0], axis=1)
+                by_sigma, by_rho = by_sigma + more[1], by_rho + more[2]
             by_partial = self._by_partial(natural.partial, by_prior)
             slope = self.parameters.gradient(at, by_sd, by_partial, by_sigma, by_rho)
         finite = np.isfinite(value)
@@ -278,20 +318,54 @@ class Density:
         variables, total = len(self.places.term), int(copies.sum())
         effects = variables - len(self.coefficients.mean) if dtype else 0
         destination = np.arange(total) if destination is None else destination
+        of_series = None
+        if self.series is not None and dtype:
+            of_series = np.empty((total, self.series.levels), dtype=dtype)
         result = Effects(
-            np.empty((total, len(self.coefficients.free))), np.empty((total, effects), dtype=dtype)
+            np.empty((total, len(self.coefficients.free))), np.empty((total, effects), dtype=dtype), of_series
         )
         ends = np.concatenate([[0], np.cumsum(copies)])
         low, most = 0, max(1, MOST_AT_ONCE // max(variables, 1))
         while low < len(copies):  # a part at a time, so that only the result is large
             high = max(low + 1, int(np.searchsorted(ends, ends[low] + most, side="right")) - 1)
-            raw = np.empty((int(ends[high] - ends[low]), variables))
-            self.evaluate(Natural(*(value[low:high] for value in natural)), copies[low:high], raw, rng)
+            raw, some = np.empty((int(ends[high] - ends[low]), variables)), slice(low, high)
+            part = Natural(*(value[some] for value in natural))
+            self.evaluate(part, copies[some], raw, rng)
             rows = destination[ends[low] : ends[high]]
             result.coefficients[rows] = self.coefficients_of(raw)
             result.effects[rows] = raw[:, self.places.structure.position[:effects]]
+            if result.of_series is not None:
+                result.of_series[rows] = self.series_of(
+                    part, np.repeat(np.arange(high - low), copies[some]), raw, rng
+                )
             low = high
         return result
+
+    def series_of(
+        self, natural: Natural, point: np.ndarray, raw: np.ndarray, rng: np.random.Generator | None
+    ) -> np.ndarray:
+        """Effects of series (draw, level), float32, of raw draws (draw, variable) that belong to `point` (draw,).
+
+        `rng` None gives their conditional means.
+        """
+        series = self.series
+        assert series is not None
+        given = natural.sd, natural.sigma, natural.rho
+        shape = len(raw), series.levels
+        result = np.zeros(shape) if rng is None else rng.standard_normal(shape)
+        missing = np.setdiff1d(np.arange(series.levels), series.level)  # levels without rows have the prior's
+        result[:, missing] *= np.abs(natural.sd[point, series.term, None])
+        shares, spread = series.at(*given).shares, series.spread(*given)
+        bounds = np.linspace(0, len(raw), self.threads + 1).astype(int)
+
+        def chunk(place: int) -> None:
+            some = slice(bounds[place], bounds[place + 1])
+            kernels.draw_series(
+                series.numbers, shares, raw[some], point[some], spread, series.level, result[some]
+            )
+
+        in_pool(chunk, range(self.threads), self.threads)
+        return result.astype(np.float32)
 
     def coefficients_of(self, raw: np.ndarray) -> np.ndarray:
         """Coefficients (draw, coefficient) of raw draws (draw, variable)."""
@@ -327,6 +401,19 @@ class Density:
         return structure.position[start + place : stop : structure.layout.sizes[factor]]
 
 
+class _Inputs(NamedTuple):
+    """For points: weights of the sums, sds of the terms that are eliminated, the prior's entries, shares of series.
+
+    total : −2 × the log density's part that needs no elimination.
+    """
+
+    a: np.ndarray
+    sd: np.ndarray
+    precision: np.ndarray
+    shares: np.ndarray
+    total: np.ndarray
+
+
 def coordinates(
     names: Sequence[str], priors: Mapping[str, ResolvedPrior], moments: Moments
 ) -> tuple[CoefficientPrior, np.ndarray, np.ndarray]:
@@ -353,37 +440,48 @@ def _whole(moments: Moments) -> np.ndarray:
     return moments.gram[0] + moments.gram[1::3].sum(axis=0) if len(moments.gram) > 1 else moments.gram[0]
 
 
-def make_density(
+def make_density(  # noqa: PLR0913
     design_names: Sequence[str], blocks: Sequence[Block], priors: Mapping[str, ResolvedPrior],
     moments: Moments, strata: Sequence[str], places: Places | None = None, *, ar1: bool = False, threads: int = 1,
+    series: SeriesBlock | None = None,
 ) -> tuple[Density, np.ndarray]:  # fmt: skip
-    """The density of an outcome and a theta to start from."""
+    """The density of an outcome and a theta to start from; `moments` and `places` are without the block of `series`."""
     free = sum(not isinstance(priors[name].prior, Fixed) for name in design_names)
-    places = places or make_places(blocks, free, moments)
-    parameters, start = theta_of(design_names, blocks, priors, moments, strata, ar1=ar1)
-    return Density(parameters, places, moments, design_names, priors, threads=threads), start
+    number = None if series is None else series.number
+    eliminated = [block for place, block in enumerate(blocks) if place != number]
+    places = places or make_places(eliminated, free, moments)
+    parameters, start = theta_of(design_names, blocks, priors, moments, strata, ar1=ar1, series=number)
+    return Density(parameters, places, moments, design_names, priors, threads=threads, series=series), start
 
 
 def theta_of(
     design_names: Sequence[str], blocks: Sequence[Block], priors: Mapping[str, ResolvedPrior],
-    moments: Moments, strata: Sequence[str], *, ar1: bool = False,
+    moments: Moments, strata: Sequence[str], *, ar1: bool = False, series: int | None = None,
 ) -> tuple[Parameters, np.ndarray]:  # fmt: skip
-    """The parameters of an outcome, scaled by its residuals about the coefficients, and a theta to start from."""
+    """The parameters of an outcome, scaled by its residuals about the coefficients, and a theta to start from.
+
+    `moments` are without the block number `series`, one effect a series.
+    """
     basis = coordinates(design_names, priors, moments)[2]
     terms, left, gram = basis[: len(moments.columns.terms)], basis[-1], _whole(moments)
     rows = gram.sum(axis=0)
     spread = float(np.sqrt(max(left @ rows @ left, 0.0) / max(moments.rows.sum(), 1.0)))
     sigma = [priors[f"sigma:{name}" if name else "sigma"].prior for name in strata]
     base = float(np.mean([kind.value if isinstance(kind, Fixed) else spread for kind in sigma])) or 1.0
-    levels = np.array([len(block.levels) for block in blocks for _ in block.terms])
+    eliminated = [block for place, block in enumerate(blocks) if place != series]
+    levels = np.array([len(block.levels) for block in eliminated for _ in block.terms])
     information = np.sum((terms @ rows) * terms, axis=1) / levels
     scale = (base if base > 0 else 1.0) / np.sqrt(np.maximum(information, 1e-300))
+    first = _first_sds(eliminated, moments, gram, terms, left, spread)
+    if series is not None:
+        term = sum(len(block.terms) for block in blocks[:series])
+        each = len(blocks[series].levels) / max(moments.rows.sum(), 1.0)
+        scale = np.insert(scale, term, (base if base > 0 else 1.0) * np.sqrt(each))
+        first = np.insert(first, term, OF_SERIES * spread)
     parameters = make_parameters(blocks, priors, tuple(strata), ar1 or bool(moments.gaps), scale)
     start = np.zeros(parameters.dim)
     phi, _, log_sigma, _ = parameters.parts(start)  # views
-    phi[:] = np.arcsinh(np.maximum(_first_sds(blocks, moments, gram, terms, left, spread) / scale, SMALLEST))[
-        parameters.sd_free
-    ]
+    phi[:] = np.arcsinh(np.maximum(first / scale, SMALLEST))[parameters.sd_free]
     log_sigma[:] = np.log(0.8 * max(spread, 1e-300))
     return parameters, start
 

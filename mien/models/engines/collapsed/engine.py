@@ -11,21 +11,23 @@ seed and its name, so that its draws do not depend on the others or on the numbe
 """
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 
 from mien.models.engines.collapsed.correlation import cholesky_of
-from mien.models.engines.collapsed.density import Density, available_cores, make_density
+from mien.models.engines.collapsed.density import Density, SeriesBlock, available_cores, make_density
 from mien.models.engines.collapsed.elimination import MAX_ROOT, Layout
 from mien.models.engines.collapsed.fallback import Sampled
 from mien.models.engines.collapsed.importance import ESS, KHAT, Weighted, Z, sample_theta
-from mien.models.engines.collapsed.moments import Moments, moments_of_all
+from mien.models.engines.collapsed.moments import Moments, moments_one_by_one
 from mien.models.engines.collapsed.parameters import Natural
 from mien.models.engines.collapsed.places import Places, make_places
 from mien.models.engines.collapsed.rotated_density import RotatedDensity, make_rotated_density
+from mien.models.engines.collapsed.series_effects import find_series_block, without_block
 from mien.models.engines.collapsed.shared_design import find_shared_design
 from mien.models.engines.problem import Draws, Outcome, Problem, Progress, Settings
 from mien.models.smooths import POPULATION, is_smooth_term, sd_name
@@ -52,37 +54,53 @@ class Prepared[Kind: (Density, RotatedDensity)](NamedTuple):
 type _Prepared = Prepared[Density] | Prepared[RotatedDensity]
 
 
-def prepare(problem: Problem, *, threads: int | None = None) -> list[Prepared[Density]]:
+def prepare(
+    problem: Problem, *, threads: int | None = None, of_series: bool = False
+) -> list[Prepared[Density]]:
     """Sums, structure and density of every outcome, by general elimination.
+
+    With `of_series`, effects of whole AR(1) series are integrated out with the residuals, where there are some, and not
+    eliminated.
 
     Raises
     ------
     FitError
         When the dense part of the structure is too large, or residuals cannot be summed up.
     """
-    return _by_elimination(problem, _sums(problem), threads or available_cores())
+    made = _Maker(problem, threads or available_cores(), of_series=of_series)
+    return [made(place) for place in range(len(problem.outcomes))]
 
 
-def _sums(problem: Problem) -> list[Moments]:
-    given = [outcome.moments for outcome in problem.outcomes]
-    made = [item for item in given if isinstance(item, Moments)]
-    return made if len(made) == len(given) else moments_of_all(problem.outcomes)
+class _Maker:
+    """Densities by general elimination, one outcome after the other: the sums of all may not fit into memory."""
 
+    def __init__(self, problem: Problem, cores: int, *, of_series: bool) -> None:
+        self.outcomes = problem.outcomes
+        self.number = find_series_block(problem.outcomes) if of_series else None
+        self.rest = problem.outcomes
+        if self.number is not None:
+            self.rest = tuple(without_block(outcome, self.number) for outcome in problem.outcomes)
+        given = [outcome.moments for outcome in self.rest]
+        summed = [item for item in given if isinstance(item, Moments)]
+        self.sums = summed.__getitem__ if len(summed) == len(given) else moments_one_by_one(self.rest)
+        self.first = self.sums(0)
+        self.ar1 = self.rest[0].residual.series is not None or any(item.gaps for item in summed)
+        self.threads = cores if len(self.outcomes) == 1 else 1
 
-def _by_elimination(problem: Problem, moments: Sequence[Moments], cores: int) -> list[Prepared[Density]]:
-    outcomes = problem.outcomes
-    first = outcomes[0]
-    places = _places(first, moments[0])
-    ar1 = any(item.gaps for item in moments) or first.residual.series is not None
-    result = []
-    for outcome, mine in zip(outcomes, moments, strict=True):
-        own = places if _same_cells(mine, moments[0]) else _places(outcome, mine)
+    @cached_property
+    def places(self) -> Places:
+        """Of the first outcome, and of all that have the same cells."""
+        return _places(self.rest[0], self.first)
+
+    def __call__(self, place: int) -> Prepared[Density]:
+        """Prepare one outcome."""
+        outcome, mine = self.outcomes[place], self.first if place == 0 else self.sums(place)
         density, start = make_density(
-            outcome.design.coefficients, outcome.design.blocks, outcome.priors, mine, outcome.residual.strata, own,
-            ar1=ar1, threads=cores if len(outcomes) == 1 else 1,
+            outcome.design.coefficients, outcome.design.blocks, outcome.priors, mine, outcome.residual.strata,
+            self.places if _same_cells(mine, self.first) else _places(self.rest[place], mine), ar1=self.ar1,
+            threads=self.threads, series=None if self.number is None else SeriesBlock(outcome, self.number),
         )  # fmt: skip
-        result.append(Prepared(outcome, mine, density, start))
-    return result
+        return Prepared(outcome, mine, density, start)
 
 
 def _by_rotation(problem: Problem, moments: Moments, threads: int) -> list[Prepared[RotatedDensity]]:
@@ -150,20 +168,22 @@ class CollapsedEngine:
 
     def sample(self, problem: Problem, settings: Settings, progress: Progress | None = None) -> list[Draws]:
         """Draws of every outcome, in order."""
-        moments, cores = _sums(problem), available_cores()
-        prepared = _by_rotation(problem, moments[0], cores) or _by_elimination(problem, moments, cores)
-        total = len(prepared)
+        made, total = _Maker(problem, available_cores(), of_series=True), len(problem.outcomes)
         if total == 1:
             if progress:
-                progress(0, 1, prepared[0].outcome.name)
-            draws = [_sample(prepared[0], settings)]
+                progress(0, 1, problem.outcomes[0].name)
+            rotated = _by_rotation(problem, made.first, available_cores())
+            draws = [_sample(rotated[0] if rotated else made(0), settings)]
         else:
+            made.places  # noqa: B018 - one for all threads
             with ThreadPoolExecutor(available_cores()) as pool:
-                waiting = [pool.submit(_sample, mine, settings) for mine in prepared]
+                waiting = [
+                    pool.submit(lambda place: _sample(made(place), settings), place) for place in range(total)
+                ]
                 draws = []
                 for place, job in enumerate(waiting):
                     if progress:
-                        progress(place, total, prepared[place].outcome.name)
+                        progress(place, total, problem.outcomes[place].name)
                     draws.append(job.result())
         if progress:
             progress(total, total, "")
@@ -235,6 +255,11 @@ def _sample(prepared: _Prepared, settings: Settings) -> Draws:
         raw, own = drawing.of(found, picked), drawing.density
         coefficients = own.coefficients_of(raw)
         effects = _effects(prepared, raw, own.columns_of, wanted) if wanted else {}
+        if own.series is not None and settings.group_effects:
+            by_point = np.argsort(picked, kind="stable")  # draws of one point share its lines
+            of_series = np.empty((len(picked), own.series.levels), dtype=np.float32)
+            of_series[by_point] = own.series_of(natural, picked[by_point], raw[by_point], rng)
+            effects |= _of_series(prepared, of_series)
     else:
         points, where, copies = np.unique(picked, return_inverse=True, return_counts=True)
         drawn = density.draw(
@@ -246,6 +271,8 @@ def _sample(prepared: _Prepared, settings: Settings) -> Draws:
             effects = _effects(
                 prepared, drawn.effects, lambda factor, place: _columns(layout, factor, place), wanted
             )
+        if drawn.of_series is not None and settings.group_effects:
+            effects |= _of_series(prepared, drawn.of_series)
     distinct = len(np.unique(picked))
     return _named(prepared, _rows(natural, picked), coefficients, effects, settings)._replace(
         stats=stats, note="; ".join(_notes(found)), verdict=_verdict(prepared, found, distinct)
@@ -267,6 +294,8 @@ def _effects(
     found: dict[str, np.ndarray] = {}
     used = dict.fromkeys(prepared.moments.factors, 0)
     for block in prepared.outcome.design.blocks:
+        if block.factor not in prepared.moments.factors:
+            continue  # integrated out with the residuals
         factor = prepared.moments.factors.index(block.factor)
         for term in block.terms:
             if block.factor in wanted:
@@ -274,6 +303,16 @@ def _effects(
                 found[f"{term}|{block.factor}"] = mine.astype(np.float32, copy=False)
             used[block.factor] += 1
     return found
+
+
+def _of_series(prepared: _Prepared, draws: np.ndarray) -> dict[str, np.ndarray]:
+    """Those that are integrated out with the residuals, named, (draw, level)."""
+    factor = next(
+        block.factor
+        for block in prepared.outcome.design.blocks
+        if block.factor not in prepared.moments.factors
+    )
+    return {f"1|{factor}": draws}
 
 
 def _resampled(found: Weighted, settings: Settings, rng: np.random.Generator) -> np.ndarray:

@@ -28,7 +28,7 @@ from numba import njit
 
 from mien.models.engines.collapsed.tiles import subtract_block
 
-__all__ = ["Numbers", "draw", "factorise", "gradient"]
+__all__ = ["NO_SERIES", "Numbers", "SeriesNumbers", "draw", "draw_series", "factorise", "gradient"]
 
 ROWS = 16  # eliminated at once within a supernode
 SMALL = 2  # variables of a leaf that is scaled and eliminated in one pass
@@ -41,6 +41,40 @@ inner = {**options, "cache": False, "no_cpython_wrapper": True}  # called by ker
 joined = {**inner, "inline": "always"}  # becomes a part of its caller before anything is compiled
 
 
+class SeriesNumbers(NamedTuple):
+    """Effects of whole series that are integrated out with their residuals: G loses Σ v v' (`series_effects`).
+
+    A line is one series, v = root[pattern] · Σ_part weight[kind] · value. Lines come once for each order in which
+    their targets lie together; the first `len(cell)` are each series once.
+
+    kinds : how many; pattern : (line,); part_from : (line + 1,); kind : (part,);
+    value : (part, place), zeros where no entry is.
+    run : (run, 8) first line, lines, place and number of the rows, place and length (a multiple of 8) of the columns,
+        slot of the first product, width of its panel.
+    cell : (series,); place : (entry,) in `value`, the response last; variable : (cell, entry);
+    pair : (pair, 2) entries; slot : (cell, pair).
+    """
+
+    kinds: int
+    pattern: np.ndarray
+    part_from: np.ndarray
+    kind: np.ndarray
+    value: np.ndarray
+    run: np.ndarray
+    cell: np.ndarray
+    place: np.ndarray
+    variable: np.ndarray
+    pair: np.ndarray
+    slot: np.ndarray
+
+
+_NONE, _NO_TABLE = np.zeros(0, dtype=np.int64), np.zeros((0, 0), dtype=np.int64)
+NO_SERIES = SeriesNumbers(
+    0, _NONE, np.zeros(1, dtype=np.int64), _NONE, np.zeros((0, 0)), _NO_TABLE, _NONE, _NONE, _NO_TABLE, _NO_TABLE,
+    _NO_TABLE,
+)  # fmt: skip
+
+
 class Numbers(NamedTuple):
     """One outcome's statistics in a plan's storage. Variables are in the order of elimination.
 
@@ -48,6 +82,7 @@ class Numbers(NamedTuple):
     dense : (panel total,) G and b where there is one component, else empty.
     component_from : (component + 1,), slot, row, column, value : the components' entries, else empty.
     prior_slot, prior_row, prior_column, prior_coefficient : entries of the prior's precision and of c₀.
+    series : effects of whole series, where several components are.
     """
 
     term: np.ndarray
@@ -61,6 +96,7 @@ class Numbers(NamedTuple):
     prior_row: np.ndarray
     prior_column: np.ndarray
     prior_coefficient: np.ndarray
+    series: SeriesNumbers = NO_SERIES
 
 
 @njit(**inner)
@@ -88,15 +124,42 @@ def _leaves(plan):
 
 
 @njit(**inner)
-def _pool(numbers, a, pooled):
-    """G, put together from its components where there are several; with one, it is still to be multiplied by a."""
+def _pool(numbers, a, shares, pooled, lines):
+    """G, put together from its components where there are several; with one, it is still to be multiplied by a.
+
+    `shares` : weights of the kinds of parts of series, then the roots of their patterns; `lines` gets their v.
+    """
     if a.size == 1:
         return numbers.dense
     pooled[:] = 0.0
     for k in range(a.size):
         for e in range(numbers.component_from[k], numbers.component_from[k + 1]):
             pooled[numbers.slot[e]] += a[k] * numbers.value[e]
+    if shares.size:
+        _subtract_series(numbers.series, shares, pooled, lines)
     return pooled
+
+
+@njit(**inner)
+def _series_lines(series, shares, lines, count):
+    """The first `count` v into rows of `lines`."""
+    stride = series.value.shape[1]
+    for i in range(count):
+        v, root = lines[i * stride : (i + 1) * stride], shares[series.kinds + series.pattern[i]]
+        v[:] = 0.0
+        for part in range(series.part_from[i], series.part_from[i + 1]):
+            weight, value = root * shares[series.kind[part]], series.value[part]
+            for j in range(stride):
+                v[j] += weight * value[j]
+
+
+@njit(**inner)
+def _subtract_series(series, shares, pooled, lines):
+    _series_lines(series, shares, lines, series.pattern.size)
+    stride = series.value.shape[1]
+    for run in range(series.run.shape[0]):
+        first, count, row, rows, column, length, slot, width = series.run[run]
+        subtract_block(lines, first * stride, stride, count, row, rows, column, length, pooled, slot, width)
 
 
 @njit(**inner)
@@ -267,13 +330,14 @@ def _factor(plan, g, factor, s, panels, leaves):
 
 
 @njit(**joined)
-def factorise(plan, numbers, a, scale, coefficients, panels, pooled, s):
+def factorise(plan, numbers, a, scale, coefficients, shares, panels, pooled, lines, s):  # noqa: PLR0913, PLR0917
     """M = U'U at one point: U into the panels, S into s (variable + response,), log |M| (NaN: not positive definite).
 
-    `panels` must have been zeros when it was new; `pooled` has room for G where there are several components.
+    `panels` must have been zeros when it was new; `pooled` has room for G where there are several components, `lines`
+    for series.
     """
     leaves = _leaves(plan)
-    g = _pool(numbers, a, pooled)
+    g = _pool(numbers, a, shares, pooled, lines)
     factor = a[0] if a.size == 1 else 1.0
     _assemble(plan, numbers, g, factor, scale, coefficients, panels, s, leaves)
     return _factor(plan, g, factor, s, panels, leaves)
@@ -480,8 +544,39 @@ def _draws(plan, panels, x, y, s, given):
             x[k, i] *= s[i]
 
 
+@njit(**inner)
+def _by_shares(series, shares, z, s, lines, by_shares):
+    """Add the derivative of K, and of ½ Σ (v's response)², by the shares; z is what `_moments` made of it."""
+    stride, entries = series.value.shape[1], series.place.size
+    pull, v = np.empty(entries), np.empty(entries)
+    for i in range(series.cell.size):
+        cell = series.cell[i]
+        for e in range(entries):
+            v[e] = lines[i * stride + series.place[e]] * s[series.variable[cell, e]]
+            pull[e] = 0.0
+        pull[entries - 1] = v[entries - 1]
+        for e in range(series.pair.shape[0]):
+            one, other = series.pair[e]
+            moment = z[series.slot[cell, e]]
+            pull[one] += moment * v[other]
+            if one != other:
+                pull[other] += moment * v[one]
+        for e in range(entries):
+            pull[e] *= s[series.variable[cell, e]]
+        root, total = shares[series.kinds + series.pattern[i]], 0.0
+        for part in range(series.part_from[i], series.part_from[i + 1]):
+            along = 0.0
+            for e in range(entries):
+                along += series.value[part, series.place[e]] * pull[e]
+            by_shares[series.kind[part]] += root * along
+            total += shares[series.kind[part]] * along
+        by_shares[series.kinds + series.pattern[i]] += total
+
+
 @njit(**joined)
-def _slopes(plan, numbers, a, pooled, panels, z, y, s, by_a, by_scale, by_coefficient):  # noqa: PLR0913, PLR0917
+def _slopes(  # noqa: PLR0913, PLR0917
+    plan, numbers, a, shares, pooled, panels, lines, z, y, s, by_a, by_scale, by_coefficient, by_shares
+):
     """Add the gradient of K to zeros; y (response · variable,) is U'⁻¹c, and `z` room for the inverse."""
     responses, variables = _responses(plan), plan.start[-1]
     _back(plan, panels, y.reshape((responses, variables)), np.int64(0))  # now the means
@@ -504,21 +599,33 @@ def _slopes(plan, numbers, a, pooled, panels, z, y, s, by_a, by_scale, by_coeffi
                 i, j = numbers.row[e], numbers.column[e]
                 half = 0.5 if i == j else 1.0
                 by_a[k] -= half * numbers.value[e] * s[i] * s[j] * z[numbers.slot[e]]
+        if shares.size:
+            _by_shares(numbers.series, shares, z, s, lines, by_shares)
     for i in range(variables):
         if numbers.term[i] < by_scale.size:
             by_scale[numbers.term[i]] += by_s[i]
 
 
 @njit(**options)
-def _draw(plan, numbers, a, scale, coefficients, copies, noise, given, logdet, quadratic):  # noqa: PLR0913, PLR0917
+def _draw(plan, numbers, a, scale, coefficients, shares, copies, noise, given, logdet, quadratic):  # noqa: PLR0913, PLR0917
     """What `draw` says."""
     total, variables, responses = plan.panel[-1], plan.start[-1], _responses(plan)
     panels, pooled = np.zeros(total), np.empty(total if a.shape[1] != 1 else 0)
+    lines = np.empty(numbers.series.pattern.size * numbers.series.value.shape[1])
     s, y = np.empty(variables + responses), np.empty(responses * variables)
     begin = 0
     for point in range(a.shape[0]):
         logdet[point] = factorise(
-            plan, numbers, a[point], scale[point], coefficients[point], panels, pooled, s
+            plan,
+            numbers,
+            a[point],
+            scale[point],
+            coefficients[point],
+            shares[point],
+            panels,
+            pooled,
+            lines,
+            s,
         )
         quadratic[point] = _solution(plan, panels, y)
         if copies[point]:
@@ -528,44 +635,88 @@ def _draw(plan, numbers, a, scale, coefficients, copies, noise, given, logdet, q
 
 
 @njit(**options)
-def _gradient(plan, numbers, a, scale, coefficients, by_a, by_scale, by_coefficient):
+def _gradient(plan, numbers, a, scale, coefficients, shares, by_a, by_scale, by_coefficient, by_shares):  # noqa: PLR0913, PLR0917
     """Log |M| and Σ c'M⁻¹c; the gradient of K is added to zeros."""
     total, variables, responses = plan.panel[-1], plan.start[-1], _responses(plan)
     panels, z, pooled = np.zeros(total), np.zeros(total), np.empty(total if a.size != 1 else 0)
     s, y = np.empty(variables + responses), np.empty(responses * variables)
-    logdet = factorise(plan, numbers, a, scale, coefficients, panels, pooled, s)
+    lines = np.empty(numbers.series.pattern.size * numbers.series.value.shape[1])
+    logdet = factorise(plan, numbers, a, scale, coefficients, shares, panels, pooled, lines, s)
     quadratic = _solution(plan, panels, y)
     if not math.isnan(logdet):
-        _slopes(plan, numbers, a, pooled, panels, z, y, s, by_a, by_scale, by_coefficient)
+        _slopes(
+            plan,
+            numbers,
+            a,
+            shares,
+            pooled,
+            panels,
+            lines,
+            z,
+            y,
+            s,
+            by_a,
+            by_scale,
+            by_coefficient,
+            by_shares,
+        )
     return logdet, quadratic
 
 
 def draw(  # noqa: PLR0913, PLR0917
-    plan, numbers, a, scale, coefficients, copies, noise, logdet, quadratic, given=0
+    plan, numbers, a, scale, coefficients, shares, copies, noise, logdet, quadratic, given=0
 ):
     """Log |M| and Σ c'M⁻¹c of every point, and draws of S·x, x ~ N(M⁻¹c, M⁻¹), in place of standard normals.
 
     Parameters
     ----------
     a, scale, coefficients : (point, component), (point, term), (point, entry).
+    shares : (point, kind + pattern) of series, (point, 0) for none.
     copies : (point,) draws of each point. noise : (draw · response, variable), point by point, draw by draw; zeros give
         the conditional mean.
     logdet, quadratic : (point,) results; NaN where M is not positive definite, whose draws are left as they are.
     given : the last so many variables (coefficients, which have scale 1) keep the values that they have in `noise`, and
         the others are drawn given these.
     """
-    a, scale, coefficients = _rows(a), _rows(scale), _rows(coefficients)
-    _draw(plan, numbers, a, scale, coefficients, copies, noise, given, logdet, quadratic)
+    a, scale, coefficients, shares = _rows(a), _rows(scale), _rows(coefficients), _rows(shares)
+    _draw(plan, numbers, a, scale, coefficients, shares, copies, noise, given, logdet, quadratic)
 
 
-def gradient(plan, numbers, a, scale, coefficients):
-    """Log |M|, Σ c'M⁻¹c, and the gradient of K by a, scale and coefficients, at one point.
+def gradient(plan, numbers, a, scale, coefficients, shares):
+    """Log |M|, Σ c'M⁻¹c, and the gradient of K by a, scale, coefficients and shares, at one point.
 
-    K = −½ responses·log |M| + ½ Σ c'M⁻¹c
+    K = −½ responses·log |M| + ½ Σ c'M⁻¹c, and with series + ½ Σ (v's response)²
     """
-    a, scale, coefficients = _rows(a), _rows(scale), _rows(coefficients)
-    found = np.zeros(a.shape), np.zeros(scale.shape), np.zeros(coefficients.shape)
-    return (*_gradient(plan, numbers, a, scale, coefficients, *found), *found)
+    given = _rows(a), _rows(scale), _rows(coefficients), _rows(shares)
+    found = tuple(np.zeros(one.shape) for one in given)
+    return (*_gradient(plan, numbers, *given, *found), *found)
+
+
+@njit(**options)
+def draw_series(series, shares, x, point, spread, level, result):
+    """Effects of series given the others: their share of the residual, and what is left of their spread.
+
+    Parameters
+    ----------
+    shares : (point, kind + pattern). x : (draw, variable) natural units; point : (draw,).
+    spread : (point, pattern, 2) what the residual is multiplied with; sd of what is left.
+    level : (series,) column of `result` (draw, level), which has standard normals and gets the effects.
+    """
+    entries, stride = series.place.size - 1, series.value.shape[1]
+    before, lines = np.int64(-1), np.empty(series.cell.size * stride)
+    ones = np.ones(shares.shape[1])
+    for d in range(x.shape[0]):
+        if point[d] != before:
+            before = point[d]
+            ones[: series.kinds] = shares[before, : series.kinds]
+            _series_lines(series, ones, lines, series.cell.size)
+        for i in range(series.cell.size):
+            cell, v = series.cell[i], lines[i * stride : (i + 1) * stride]
+            left = v[series.place[entries]]
+            for e in range(entries):
+                left -= v[series.place[e]] * x[d, series.variable[cell, e]]
+            share = spread[before, series.pattern[i]]
+            result[d, level[i]] = share[0] * left + share[1] * result[d, level[i]]
 
 
 def _rows(values):

@@ -20,11 +20,11 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from mien.models.design import Design
 from mien.models.engines.collapsed.density import Density
 from mien.models.engines.collapsed.kernels import _back, _selected_inverse, _solution, factorise
 from mien.models.engines.collapsed.moments import Moments, moments_of, without
 from mien.models.engines.collapsed.parameters import Natural
+from mien.models.engines.collapsed.row_entries import cells_of_rows, row_entries
 from mien.models.engines.problem import Outcome
 
 __all__ = ["UnitRows", "rows_of_units", "some_rows", "unit_densities", "without_unit"]
@@ -76,33 +76,13 @@ def rows_of_units(outcome: Outcome, density: Density, moments: Moments, unit: np
     before, after, gap = _neighbours(outcome, order)
     zeros = np.zeros(rows, dtype=np.int64)
     return UnitRows(
-        np.ascontiguousarray(_values(outcome, density)[order]), _cells(outcome.design, moments)[order], unit_from,
+        np.ascontiguousarray(row_entries(outcome, density.coefficients, density.origin)[order]),
+        cells_of_rows(outcome.design, moments)[order], unit_from,
         (zeros if residual.stratum is None else residual.stratum)[order],
         (np.zeros(rows) if residual.known_variance is None else residual.known_variance)[order],
         before, after, gap, bool((np.diff(unit_from) == 1).all()), (0.5 * replicates * np.log(single))[order],
         (replicates - 1.0)[order], squares[order],
     )  # fmt: skip
-
-
-def _values(outcome: Outcome, density: Density) -> np.ndarray:
-    """(row, entry + 1): columns of the terms, of the free coefficients as the density has them, and the residual."""
-    design, prior = outcome.design, density.coefficients
-    free = design.columns[:, prior.free]
-    used = free @ prior.back
-    left = outcome.response - design.columns @ prior.held - free @ prior.shift - used @ density.origin
-    columns = [*(block.columns for block in design.blocks), used, left[:, None]]
-    return np.concatenate(columns, axis=1) * outcome.root_precision[:, None]
-
-
-def _cells(design: Design, moments: Moments) -> np.ndarray:
-    """(row,) a cell with the row's levels; strata do not matter, their variables are the same."""
-    sizes = [len(levels) for levels in moments.levels]
-    if not sizes:
-        return np.zeros(len(design.columns), dtype=np.int64)
-    codes = {block.factor: block.codes for block in design.blocks}
-    keys = np.ravel_multi_index([codes[factor] for factor in moments.factors], sizes)
-    known, place = np.unique(np.ravel_multi_index(list(moments.codes.T), sizes), return_index=True)
-    return place[np.searchsorted(known, keys)].astype(np.int64)
 
 
 def _neighbours(outcome: Outcome, order: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -128,7 +108,7 @@ def unit_densities(density: Density, natural: Natural, units: UnitRows) -> np.nd
     points, count = len(natural.sd), len(units.unit_from) - 1
     result = np.empty((points, count))
     pair = _pairs(density)
-    a, coefficients, _ = density._inputs(natural)
+    inputs = density._inputs(natural)
     plan, inner = density.places.structure.plan, np.ascontiguousarray(density.places.inner)
 
     def chunk(low: int) -> None:
@@ -136,8 +116,8 @@ def unit_densities(density: Density, natural: Natural, units: UnitRows) -> np.nd
         with np.errstate(all="ignore"):
             precision = 1.0 / (natural.sigma[some][:, units.sigma] ** 2 + units.known_variance)
             _unit_densities(
-                plan, density.numbers, a[some], natural.sd[some], coefficients[some], natural.rho[some], inner, pair,
-                units, precision, result[some],
+                plan, density.numbers, inputs.a[some], inputs.sd[some], inputs.precision[some], inputs.shares[some],
+                natural.rho[some], inner, pair, units, precision, result[some],
             )  # fmt: skip
 
     with ThreadPoolExecutor(density.threads) as pool:
@@ -211,18 +191,29 @@ def _take_out(units, row, rho, precision, covariance, mean, x, zx):
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _unit_densities(  # noqa: PLR0913, PLR0917
-    plan, numbers, a, scale, coefficients, rho, inner, pair, units, precision, result
+    plan, numbers, a, scale, coefficients, shares, rho, inner, pair, units, precision, result
 ):
     total, variables, entries = plan.panel[-1], plan.start[-1], pair.shape[0]
     panels, z = np.zeros(total), np.zeros(total)
-    pooled = np.empty(total if a.shape[1] != 1 else 0)
+    pooled, lines = np.empty(total if a.shape[1] != 1 else 0), np.empty(0)
     s, y = np.empty(variables + 1), np.empty(variables)
     covariance, mean = np.empty((entries, entries)), np.empty(entries)
     x, zx = np.empty(entries + 1), np.empty(entries)
     for point in range(a.shape[0]):
         panels[:] = 0.0
         if math.isnan(
-            factorise(plan, numbers, a[point], scale[point], coefficients[point], panels, pooled, s)
+            factorise(
+                plan,
+                numbers,
+                a[point],
+                scale[point],
+                coefficients[point],
+                shares[point],
+                panels,
+                pooled,
+                lines,
+                s,
+            )
         ):
             result[point] = np.nan
             continue

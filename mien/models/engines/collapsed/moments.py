@@ -14,7 +14,7 @@ Moments of two sets of rows add up to those of both (`combine`), and rows can be
 """
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
@@ -26,7 +26,8 @@ from mien.models.engines.problem import Outcome, Residual
 from mien.study.errors import FitError
 
 __all__ = [
-    "Columns", "Moments", "columns_of", "combine", "mean_of_columns", "moments_of", "moments_of_all", "without",
+    "Columns", "Moments", "columns_of", "combine", "mean_of_columns", "moments_of", "moments_of_all",
+    "moments_one_by_one", "without",
 ]  # fmt: skip
 
 MAX_STRATA = 200  # distinct standard errors beside a sigma; STATISTICS 3
@@ -140,27 +141,49 @@ def moments_of(outcome: Outcome) -> Moments:
 
 def moments_of_all(outcomes: Sequence[Outcome]) -> list[Moments]:
     """The sums of outcomes of one design (a Problem's); all have the same cells and strata, some without rows."""
+    make = moments_one_by_one(outcomes)
+    return [make(place) for place in range(len(outcomes))]
+
+
+def moments_one_by_one(outcomes: Sequence[Outcome]) -> Callable[[int], Moments]:
+    """What makes the sums of each of the outcomes of one design when it is asked for; see `moments_of_all`."""
     strata = _strata(outcomes)
     columns = columns_of(outcomes[0].design)
     rows = [_rows(outcome, columns, mine) for outcome, mine in zip(outcomes, strata, strict=True)]
     cells = _cells(rows)
-    return _without_empty(
-        [
-            _moments(outcome, columns, mine, its, cells)
-            for outcome, mine, its in zip(outcomes, strata, rows, strict=True)
-        ]
-    )
+    if len(outcomes) > 1:
+        cells = _used(cells, rows)
+
+    def make(place: int) -> Moments:
+        made = _moments(outcomes[place], columns, strata[place], rows[place], cells)
+        return made if len(outcomes) > 1 else _without_empty(made)
+
+    return make
 
 
-def _without_empty(moments: list[Moments]) -> list[Moments]:
-    """The same without the cells that have rows in none of them."""
-    used = np.any([mine.gram[0, :, 0, 0] > 0 for mine in moments], axis=0)
+def _used(cells: "_Cells", rows: Sequence["_Rows"]) -> "_Cells":
+    """Those that have rows of any outcome."""
+    used = np.zeros(len(cells.keys), dtype=bool)
+    for mine in rows:
+        used[_cell_of(mine, cells, slice(None))] = True
+    if used.all():
+        return cells
+    keys = cells.keys[used]
+    table = None
+    if int(cells.keys[-1]) < DENSE_CELLS:
+        table = np.zeros(int(cells.keys[-1]) + 1, dtype=np.int64)
+        table[keys] = np.arange(len(keys))
+    return _Cells(keys, table, cells.codes[used], cells.stratum[used])
+
+
+def _without_empty(moments: Moments) -> Moments:
+    """The sums of one outcome alone without the cells that have no rows."""
+    used = moments.gram[0, :, 0, 0] > 0
     if used.all():
         return moments
-    return [
-        mine._replace(codes=mine.codes[used], stratum=mine.stratum[used], gram=mine.gram[:, used])
-        for mine in moments
-    ]
+    return moments._replace(
+        codes=moments.codes[used], stratum=moments.stratum[used], gram=moments.gram[:, used]
+    )
 
 
 def _moments(outcome: Outcome, columns: Columns, strata: _Strata, rows: _Rows, cells: _Cells) -> Moments:

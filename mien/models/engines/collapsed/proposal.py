@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from mien.models.engines.collapsed.mixture_density import densities
 from mien.models.engines.collapsed.mode import Density, Mode
 from mien.models.engines.collapsed.parameters import Parameters
 
@@ -33,6 +34,7 @@ NULL_SHARE = 0.15
 NULL_SPREAD = (0.5, 1.5)  # of phi in its null component, about half of its mean
 SPLIT = (0.3, 6.0)  # limits of a side's spread along an axis
 RESCALINGS, WRONG = 3, (0.5, 3.0)  # of axes whose sides' mean is outside
+SMALLEST = 1e-250  # of a density that a number holds with all its digits
 LEAST_DROP, NARROWEST = 0.125, 0.01  # a flat top says little: at most 2, 4, 6 at 1, 2, 3
 
 
@@ -57,9 +59,9 @@ class Proposal(NamedTuple):
 
     mean (run, component, dim), root (run, component, dim, dim) lower triangular, log_share (component,).
     upper, lower : (dim,) spreads of the two sides, None for 1; apart : whether each axis has a t of its own.
-    folded : numbers of the sds that are folded; signs : (image, dim), the first is the identity.
-    transform (run, component-and-image·dim, dim), offset, log_constant (run, component-and-image, …): the same for
-    evaluation: standardised = transform x − offset.
+    folded : numbers of the sds that are folded.
+    columns (run, component, dim, dim), offset (run, component, dim), log_constant (run, component) : for evaluation,
+    standardised = x columns − offset. folds : (component, fold) whether it has images by that fold.
     """
 
     mean: np.ndarray
@@ -69,9 +71,10 @@ class Proposal(NamedTuple):
     lower: np.ndarray | None
     apart: bool
     folded: np.ndarray
-    transform: np.ndarray
+    columns: np.ndarray
     offset: np.ndarray
     log_constant: np.ndarray
+    folds: np.ndarray
 
 
 def make_frame(parameters: Parameters) -> Frame:
@@ -92,26 +95,17 @@ def _proposal(
     null_of: np.ndarray, sides: tuple[np.ndarray, np.ndarray] | None = None, apart: bool = False,
 ) -> Proposal:  # fmt: skip
     """Lay a mixture out for evaluation. `null_of` (component,): the sd a component is symmetric in, −1 for none."""
-    runs, _, dim = mean.shape
+    dim = mean.shape[2]
     inverse = np.linalg.inv(root)
     log_root = np.log(np.diagonal(root, axis1=2, axis2=3)).sum(axis=2)
     constant = _log_constant(frame.t_dim, dim, apart) - log_root + np.log(share)
     if sides is not None:
         constant = constant - np.log(0.5 * (sides[0] + sides[1])).sum()
-    transforms, offsets, constants = [], [], []
-    for component, null in enumerate(null_of):
-        signs = _signs(frame, folded[folded != null])
-        doubled = math.log(2.0) if null in folded else 0.0
-        transforms.append(inverse[:, component, None] * signs[:, None, :])  # (run, image, dim, dim)
-        offset = np.einsum("rij,rj->ri", inverse[:, component], mean[:, component])
-        offsets.append(np.repeat(offset[:, None], len(signs), axis=1))
-        constants.append(np.repeat(constant[:, component, None] + doubled, len(signs), axis=1))
-    transform = np.concatenate(transforms, axis=1)
+    constant += np.where(np.isin(null_of, folded), math.log(2.0), 0.0)  # symmetric: both images at once
     upper, lower = sides or (None, None)
     return Proposal(
-        mean, root, np.log(share), upper, lower, apart, folded,
-        transform.reshape(runs, -1, dim),
-        np.concatenate(offsets, axis=1), np.concatenate(constants, axis=1),
+        mean, root, np.log(share), upper, lower, apart, folded, np.ascontiguousarray(inverse.swapaxes(2, 3)),
+        np.einsum("rcij,rcj->rci", inverse, mean), constant, (null_of[:, None] != folded).astype(np.int64),
     )  # fmt: skip
 
 
@@ -123,35 +117,48 @@ def _log_constant(t_dim: int, dim: int, apart: bool) -> float:
     return times * own - 0.5 * (dim - t_dim) * math.log(2.0 * math.pi)
 
 
-def _signs(frame: Frame, folded: np.ndarray) -> np.ndarray:
-    """All products (image, dim) of the folded sds' sign changes."""
-    signs = np.ones((1, len(frame.order)))
-    for sd in folded:
-        signs = np.concatenate([signs, signs * frame.flips[sd]])
-    return signs
-
-
 def log_density(proposal: Proposal, frame: Frame, x: np.ndarray) -> np.ndarray:
     """(run, point) at x (run, point, dim), which has phi ≥ 0 in every folded sd."""
-    runs, points, dim = x.shape
-    cut = frame.t_dim
-    standard = (proposal.transform @ x.transpose(0, 2, 1)).reshape(runs, -1, dim, points)
-    standard -= proposal.offset[..., None]
+    flips = [np.flatnonzero(frame.flips[sd] < 0.0) for sd in proposal.folded]
+    flip = np.concatenate([*flips, np.zeros(0, dtype=np.int64)])
+    sides = np.empty((0, 0))
     if proposal.upper is not None and proposal.lower is not None:
-        standard /= np.where(standard > 0.0, proposal.upper[:, None], proposal.lower[:, None])
-    np.square(standard, out=standard)
-    if proposal.apart:
-        parts = np.log1p(standard[:, :, :cut] / DEGREES).sum(axis=2)
-        parts *= -0.5 * (DEGREES + 1.0)
-    else:
-        parts = np.log1p(standard[:, :, :cut].sum(axis=2) / DEGREES)
-        parts *= -0.5 * (DEGREES + cut)
-    if cut < dim:
-        parts -= 0.5 * standard[:, :, cut:].sum(axis=2)
-    parts += proposal.log_constant[..., None]
-    largest = parts.max(axis=1)
-    parts -= largest[:, None]
-    return largest + np.log(np.exp(parts, out=parts).sum(axis=1))
+        sides = np.stack([1.0 / proposal.upper, 1.0 / proposal.lower])
+    result, last = np.zeros(x.shape[:2]), len(proposal.columns) - 1
+    most = proposal.log_constant.max(axis=1)
+    factor = np.exp(proposal.log_constant - most[:, None])
+    flip_from = np.cumsum([0, *map(len, flips)])
+    for run, points in enumerate(x):
+        own = min(run, last)
+        densities(
+            np.ascontiguousarray(points.T), proposal.columns[own], proposal.offset[own], factor[own], proposal.folds,
+            flip, flip_from, sides, frame.t_dim, proposal.apart, DEGREES, result[run],
+        )  # fmt: skip
+        far = np.flatnonzero(~(result[run] > SMALLEST))
+        with np.errstate(divide="ignore"):
+            np.log(result[run], out=result[run])
+        result[run] += most[own]
+        if len(far):
+            result[run, far] = _far_density(proposal, frame, points[far], own)
+    return result
+
+
+def _far_density(proposal: Proposal, frame: Frame, x: np.ndarray, run: int) -> np.ndarray:
+    """(point,) of points (point, dim) so far out that densities are too small for numbers, by logarithms."""
+    parts, cut = [], frame.t_dim
+    for component, folds in enumerate(proposal.folds):
+        signs = np.ones((1, x.shape[1]))
+        for sd in proposal.folded[folds == 1]:
+            signs = np.concatenate([signs, signs * frame.flips[sd]])
+        z = (x * signs[:, None]) @ proposal.columns[run, component] - proposal.offset[run, component]
+        if proposal.upper is not None and proposal.lower is not None:
+            z /= np.where(z > 0.0, proposal.upper, proposal.lower)
+        square = z**2
+        heavy = square[..., :cut] if proposal.apart else square[..., :cut].sum(axis=2, keepdims=True)
+        power = DEGREES + (1.0 if proposal.apart else cut)
+        value = -0.5 * (power * np.log1p(heavy / DEGREES).sum(axis=2) + square[..., cut:].sum(axis=2))
+        parts.append(value + proposal.log_constant[run, component])
+    return np.logaddexp.reduce(np.concatenate(parts), axis=0)
 
 
 def draw(proposal: Proposal, frame: Frame, points: int, rngs: list[np.random.Generator]) -> np.ndarray:

@@ -140,8 +140,8 @@ class Component:
     def gradient(self, natural: Natural, a: np.ndarray, slopes: Slopes) -> tuple[float, float]:
         """Value (without `inputs`' log determinants) and derivative by a at one point; the rest goes to `slopes`."""
         sd, entries, total = self.inputs(natural)
-        logdet, quadratic, by_a, by_sd, by_entry = kernels.gradient(
-            self.places.structure.plan, self.numbers, a, sd[0], entries[0]
+        logdet, quadratic, by_a, by_sd, by_entry, _ = kernels.gradient(
+            self.places.structure.plan, self.numbers, a, sd[0], entries[0], np.empty(0)
         )
         value = 0.5 * (quadratic - self.responses * logdet - total[0])
         count, at, effect = self.own + len(self.pull), 0, 0
@@ -170,6 +170,7 @@ class Component:
             a,
             inputs[0],
             inputs[1],
+            np.empty((len(a), 0)),
             copies,
             noise,
             logdet,
