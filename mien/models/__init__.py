@@ -21,6 +21,7 @@ Import rule: this folder imports `mien.priors` and `mien.study` only; PyMC, nutp
     predictive_density, cross_validation, comparison   units left out; models compared by them
     prediction                  what is expected at rows of a grid
     criticism, loo_pit, uniformity, row_kernels   does the model show what the data show?
+    family_rows, family_checks  the same for families besides the Gaussian
     person_tables, wrong_signs  each person's answer, how reliably persons differ; directions that may be wrong
     new_rows, person_posterior,
     scoring                     a person whom the fit has not seen

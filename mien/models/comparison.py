@@ -5,8 +5,8 @@
     weight          stacking: the mixture of the models' predictions with the largest Σ log Σ_k w_k p_k(y_unit)
     preference      below 4, or below 2 se_diff, a difference is "no preference"; a rule, for few units above all
 
-Units whose `khat_loo` is above the limit are left out in earnest: the model is fitted again without them, which is
-exact. Over all shapes a unit's elpd is the sum of the shapes', and standard errors are over units, so that shapes
+Units whose `khat_loo` is above the limit are left out in earnest: a Gaussian model is fitted again without them, which
+is exact. Over all shapes a unit's elpd is the sum of the shapes', and standard errors are over units, so that shapes
 which move together are not counted as independent evidence.
 
 References
@@ -24,8 +24,9 @@ import xarray as xr
 
 from mien.models.cross_validation import held_out, k_fold
 from mien.models.diagnostics import outcomes_of
+from mien.models.family_rows import point_masses
 from mien.models.predictive_density import log_likelihood, units_of_rows
-from mien.models.refit import check_gaussian, outcome_of
+from mien.models.refit import check_rows, outcome_of
 from mien.study.errors import FitError
 
 __all__ = ["ALL_SHAPES", "COMPARISON_COLUMNS", "compare", "preferences", "stacking_weights"]
@@ -62,11 +63,11 @@ def compare(
 
     Parameters
     ----------
-    fits : name → Gaussian fit; two or more.
+    fits : name → fit; two or more, of any families that give the same values a probability rather than a density.
     unit : "participant" (new persons, these stimuli), "stimulus" (new stimuli, these persons), "trial", "observation",
         or another group factor of at least one of the models.
     folds : None is PSIS-LOO; a number takes K-fold cross-validation by unit instead, with the same folds for all.
-    refit : fit again without those units where PSIS fails.
+    refit : fit again without those units where PSIS fails. Folds and refits are of Gaussian fits alone.
     draws : of theta. seed : of folds and refits.
 
     Returns
@@ -79,7 +80,8 @@ def compare(
     Raises
     ------
     FitError
-        For fits of other data (their sha256 differ), other rows, shapes or outcomes, or a unit that no model knows.
+        For fits of other data (their sha256 differ), other rows, shapes or outcomes, a unit that no model knows, or
+        densities of some models for values that others give a probability.
     """
     _check(fits)
     _check_same_rows(fits)
@@ -109,7 +111,7 @@ def _check(fits: Mapping[str, xr.DataTree]) -> None:
     if not isinstance(fits, Mapping) or len(fits) < 2:
         raise FitError(f"compare: expected a mapping of two fits or more, found {len(fits)}.")
     for fit in fits.values():
-        check_gaussian(fit, "compare")
+        check_rows(fit, "compare")
 
 
 def _check_same_rows(fits: Mapping[str, xr.DataTree]) -> None:
@@ -122,6 +124,7 @@ def _check_same_rows(fits: Mapping[str, xr.DataTree]) -> None:
                 f"({hashes[1][:8]}…) had other tables: give both the same trials and participants."
             )
         _check_same_outcome(first, one, name, other)
+        _check_same_masses(first, one, name, other)
 
 
 def _check_same_outcome(first: str, one: xr.DataTree, name: str, other: xr.DataTree) -> None:
@@ -149,6 +152,20 @@ def _check_same_outcome(first: str, one: xr.DataTree, name: str, other: xr.DataT
         )
 
 
+def _check_same_masses(first: str, one: xr.DataTree, name: str, other: xr.DataTree) -> None:
+    """Zeros and ones have probabilities in some families and densities in others, which are not of one kind."""
+    outcome = one["observed_data"].dataset["outcome"].to_numpy().ravel()
+    families = [str(fit.attrs.get("family", "gaussian")) for fit in (one, other)]
+    masses = [point_masses(family, outcome) for family in families]
+    differ = int((masses[0] != masses[1]).sum())
+    if differ:
+        raise FitError(
+            f"compare: expected models that give the same values a probability, found {differ} rows of exactly 0, or "
+            f"of 1 and more, where one of {first!r} ({families[0]}) and {name!r} ({families[1]}) has a probability and "
+            "the other a density, which cannot be compared: take families with the same zeros and ones."
+        )
+
+
 def _knows(fits: Mapping[str, xr.DataTree], unit: str) -> xr.DataTree:
     """A fit that can tell the units."""
     problem = None
@@ -171,6 +188,7 @@ def _psis_scores(
     limit = float(found.attrs["khat_limit"])
     above = khat > limit
     refitted = np.zeros_like(above)
+    refit = refit and fit.attrs.get("family", "gaussian") == "gaussian"
     if refit and 0 < above.sum() <= MOST_REFITS:
         place = {str(label): number for number, label in enumerate(found[unit].to_numpy())}
         for number, shape in enumerate(outcomes_of(fit)):

@@ -8,6 +8,13 @@
                             replicates' when shapes move together more than their fits, one by one, know
     PIT                     `loo_pit`: where rows fall in predictions made without them
 
+Of the families in `likelihoods`, whose rows have no residuals that are alike:
+
+    mean, sd, skewness      of the outcome's values; share of zeros, of ones, share below 0
+    sd of rows              of each person
+    autocorrelation         of Pearson residuals, and of these the variance of shape averages
+    PIT                     randomised at zeros and ones
+
 Each is computed draw by draw for the data and for a replicate of the data, with the draw's own coefficients, effects
 and sds. p is the share of draws in which the replicate's is the larger; replicates have seen the data, so that p is
 drawn towards ½ where the model is right: an extreme one means something, a middling one little. The p of PIT is of
@@ -17,27 +24,25 @@ they are no gate.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
 from mien.models.comparison import ALL_SHAPES
+from mien.models.design import Design
 from mien.models.diagnostics import outcomes_of
-from mien.models.engines.problem import Outcome
+from mien.models.engines.problem import Residual
 from mien.models.group_draws import with_effects
-from mien.models.loo_pit import pit_of_rows
+from mien.models.loo_pit import pit_of_family, pit_of_rows
 from mien.models.outcomes import OBSERVATION_KEY
 from mien.models.predictive_density import picked_draws
-from mien.models.refit import check_gaussian, natural_of, outcome_of, used_rows
+from mien.models.refit import check_rows, design_of, natural_of, outcome_of, used_rows
 from mien.models.replicates import residual_noise, row_means, shared_variance
 from mien.models.row_kernels import add_neighbours, add_residuals
 from mien.models.uniformity import uniformity
 from mien.study.errors import FitError
-
-if TYPE_CHECKING:
-    from mien.models.engines.collapsed.parameters import Natural
 
 __all__ = ["CHECK_COLUMNS", "check_notes", "checks"]
 
@@ -88,7 +93,7 @@ def checks(fit: xr.DataTree, *, draws: int = 200, ci_prob: float = 0.95, seed: i
 
     Parameters
     ----------
-    fit : Gaussian, with stored rows; group effects that were left out are drawn.
+    fit : of any family, with stored rows; group effects that a Gaussian one left out are drawn.
     draws : spread evenly over the posterior's (PIT takes twice as many). ci_prob : level of replicates' intervals.
     seed : of the replicates.
 
@@ -101,30 +106,36 @@ def checks(fit: xr.DataTree, *, draws: int = 200, ci_prob: float = 0.95, seed: i
     Raises
     ------
     FitError
-        For other families, or fits without stored rows.
+        For fits without stored rows, and of other families without stored effects.
     """
-    check_gaussian(fit, "checks")
+    check_rows(fit, "checks")
     if not 0 < ci_prob < 1:
         raise FitError(f"ci_prob: expected a number between 0 and 1, found {ci_prob!r}.")
-    fit = with_effects(fit, 2 * draws)
+    gaussian = fit.attrs.get("family", "gaussian") == "gaussian"
+    fit = with_effects(fit, 2 * draws) if gaussian else fit
     picked, of_pit = picked_draws(fit, draws), picked_draws(fit, 2 * draws)
     shapes, labels = outcomes_of(fit), _labels(fit)
+    seen = _seen if gaussian else _seen_of_family
 
-    def one(place: int) -> tuple[np.ndarray, _Shape, list[Mapping[str, Any]], Mapping[str, Any]]:
-        shape = shapes[place]
-        outcome, used = outcome_of(fit, shape), used_rows(fit, shape)
-        natural, means = natural_of(fit, shape, outcome), row_means(fit, shape, outcome)
-        rng = np.random.default_rng([seed, place, 0xC4])
-        mine = _drawn(outcome, natural, means, picked, labels, used, rng)
-        rows = _rows(shape or "", _statistics(mine), ci_prob)  # which standardises residuals
-        found = pit_of_rows(outcome, means(of_pit), natural.sigma[of_pit], natural.rho[of_pit])
-        return used, mine, rows, _pit_row(shape or "", found[0], ci_prob)
+    def one(
+        place: int,
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[Mapping[str, Any]], Mapping[str, Any]]:
+        name = shapes[place] or ""
+        used, rng = used_rows(fit, shapes[place]), np.random.default_rng([seed, place, 0xC4])
+        found = seen(fit, shapes[place], picked, of_pit, labels, used, rng)
+        return (
+            used,
+            found.left,
+            found.noise,
+            _rows(name, found.statistics, ci_prob),
+            _pit_row(name, found.pit, ci_prob),
+        )
 
     rows, pits, together = [], [], _Together(fit, len(picked))
-    for used, mine, of_shape, of_its_pit in _in_threads(one, len(shapes)):
+    for used, left, noise, of_shape, of_its_pit in _in_threads(one, len(shapes)):
         rows += of_shape
         pits.append(of_its_pit)
-        together.add(used, mine)
+        together.add(used, left, noise)
     if len(shapes) > 1:
         rows += _rows(ALL_SHAPES, [("shape averages", "", together.variances())], ci_prob)
     return pd.DataFrame(rows + pits, columns=list(CHECK_COLUMNS))
@@ -165,18 +176,47 @@ def check_notes(table: pd.DataFrame) -> list[str]:
 # Draws
 
 
-def _drawn(
-    outcome: Outcome, natural: "Natural", means: Callable[[np.ndarray], np.ndarray], picked: np.ndarray,
-    labels: _Labels | None, used: np.ndarray, rng: np.random.Generator,
-) -> _Shape:  # fmt: skip
+class _Seen(NamedTuple):
+    """Of one shape: standardised residuals of data and replicates (row, draw), statistics of both, PIT values."""
+
+    left: np.ndarray
+    noise: np.ndarray
+    statistics: list[_Statistic]
+    pit: np.ndarray
+
+
+def _seen(
+    fit: xr.DataTree, shape: str | None, picked: np.ndarray, of_pit: np.ndarray, labels: _Labels | None,
+    used: np.ndarray, rng: np.random.Generator,
+) -> _Seen:  # fmt: skip
+    outcome = outcome_of(fit, shape)
+    natural, means = natural_of(fit, shape, outcome), row_means(fit, shape, outcome)
     sigma, rho = natural.sigma[picked], natural.rho[picked]
-    pairs, neighbours = _neighbours(outcome, labels, used)
-    persons, names = _persons(outcome, labels, used)
-    return _Shape(
+    persons, names = _persons(outcome.design, labels, used)
+    mine = _Shape(
         outcome.response, outcome.response[:, None] - means(picked),
         np.ascontiguousarray(residual_noise(outcome, sigma, rho, rng).T),
-        np.ascontiguousarray(np.sqrt(shared_variance(outcome, sigma)).T), pairs, neighbours, persons, names,
+        np.ascontiguousarray(np.sqrt(shared_variance(outcome, sigma)).T),
+        *_neighbours(outcome.residual, labels, used), persons, names,
     )  # fmt: skip
+    statistics = list(_statistics(mine))  # which standardises residuals
+    found = pit_of_rows(outcome, means(of_pit), natural.sigma[of_pit], natural.rho[of_pit])
+    return _Seen(mine.left, mine.noise, statistics, found[0])
+
+
+def _seen_of_family(
+    fit: xr.DataTree, shape: str | None, picked: np.ndarray, of_pit: np.ndarray, labels: _Labels | None,
+    used: np.ndarray, rng: np.random.Generator,
+) -> _Seen:  # fmt: skip
+    from mien.models.family_checks import family_statistics
+    from mien.models.family_rows import family_rows
+
+    persons, names = _persons(design_of(fit, shape), labels, used)
+    pairs, neighbours = _neighbours(None, labels, used)
+    rows = family_rows(fit, shape, picked, what="checks")
+    statistics, left, noise = family_statistics(rows, persons, names, pairs, neighbours, rng)
+    found = pit_of_family(family_rows(fit, shape, of_pit, what="checks"), rng)
+    return _Seen(left, noise, statistics, found[0])
 
 
 def _labels(fit: xr.DataTree) -> _Labels | None:
@@ -193,9 +233,9 @@ def _labels(fit: xr.DataTree) -> _Labels | None:
     return _Labels(persons, names, series, position, neighbours)
 
 
-def _persons(outcome: Outcome, labels: _Labels | None, used: np.ndarray) -> tuple[np.ndarray, Sequence[str]]:
+def _persons(design: Design, labels: _Labels | None, used: np.ndarray) -> tuple[np.ndarray, Sequence[str]]:
     """Codes of the rows' persons and names: by the model's factor, else by what trials' labels say."""
-    for block in outcome.design.blocks:
+    for block in design.blocks:
         if block.factor == WHO:
             return block.codes, block.levels
     if labels is None:
@@ -203,10 +243,11 @@ def _persons(outcome: Outcome, labels: _Labels | None, used: np.ndarray) -> tupl
     return labels.persons[used], [str(name) for name in labels.names]
 
 
-def _neighbours(outcome: Outcome, labels: _Labels | None, used: np.ndarray) -> tuple[np.ndarray, str]:
+def _neighbours(
+    residual: Residual | None, labels: _Labels | None, used: np.ndarray
+) -> tuple[np.ndarray, str]:
     """Rows one step apart: in a series, between bins of a trial, or between trials of a person's run."""
-    residual = outcome.residual
-    if residual.series is not None and residual.position is not None:
+    if residual is not None and residual.series is not None and residual.position is not None:
         return _one_apart(residual.series, residual.position), "bins"
     if labels is None or labels.series is None or labels.position is None:
         return np.zeros((2, 0), dtype=np.int64), ""
@@ -271,11 +312,11 @@ class _Together:
         self.left, self.noise = np.zeros((size, draws)), np.zeros((size, draws))
         self.count = np.zeros(size)
 
-    def add(self, used: np.ndarray, mine: _Shape) -> None:
+    def add(self, used: np.ndarray, left: np.ndarray, noise: np.ndarray) -> None:
         """Add a shape's standardised residuals."""
         at = slice(None) if used.all() else used
-        self.left[at] += mine.left
-        self.noise[at] += mine.noise
+        self.left[at] += left
+        self.noise[at] += noise
         self.count += used
 
     def variances(self) -> tuple[np.ndarray, np.ndarray]:

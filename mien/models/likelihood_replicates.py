@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 from scipy.special import expit
 
-from mien.models.likelihoods import LIKELIHOODS
+from mien.models.family_rows import natural_parameters
 from mien.models.mean_response import design_columns, effect_covariances, parameter_draws
 from mien.models.refit import effects_of, of_shape, used_rows
 
@@ -53,15 +53,10 @@ def family_chunks(
                     * z[:, number]
                 )
         parameters = {
-            parameter: _natural(family, parameter, drawn[parameter][at] @ matrix.T if own else drawn[parameter][at])
+            parameter: drawn[parameter][at] @ matrix.T if own else drawn[parameter][at]
             for parameter, (own, matrix) in columns.predictors.items() if parameter
         }  # fmt: skip
-        yield places, draw_response(family, eta, parameters, rng)
-
-
-def _natural(family: str, parameter: str, value: np.ndarray) -> np.ndarray:
-    link = LIKELIHOODS[family].parameters[parameter]
-    return {"log": np.exp, "logit": expit}.get(link, np.asarray)(value)
+        yield places, draw_response(family, eta, natural_parameters(family, parameters), rng)
 
 
 def draw_response(

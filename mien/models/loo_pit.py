@@ -9,10 +9,16 @@ from the same rows: a test of independent uniform numbers errs on the model's si
 the model expects more scatter than there is, at both ends too little, on one side skewness. Within a series of AR(1)
 residuals a row is held against its neighbours.
 
+Of the families in `likelihoods` the same with their own densities and distribution functions. A value that has a
+probability (a zero, a one) has no single place: its value is P(new < y) + u · P(new = y), u uniform and the same for
+all draws, which is uniform where the model is right.
+
 References
 ----------
 Vehtari, Gelman & Gabry (2017), https://doi.org/10.1007/s11222-016-9696-4
 """
+
+from typing import TYPE_CHECKING
 
 import numpy as np
 import xarray as xr
@@ -20,20 +26,24 @@ import xarray as xr
 from mien.models.diagnostics import outcomes_of
 from mien.models.engines.problem import Outcome
 from mien.models.predictive_density import khat_limit, picked_draws
-from mien.models.refit import check_gaussian, natural_of, outcome_of, used_rows
+from mien.models.refit import check_rows, natural_of, outcome_of, used_rows
 from mien.models.replicates import row_means, shared_variance
 
-__all__ = ["pit", "pit_of_rows", "row_scores"]
+if TYPE_CHECKING:
+    from mien.models.family_rows import FamilyRows
+
+__all__ = ["pit", "pit_of_family", "pit_of_rows", "row_scores"]
 
 CHUNK = 50_000  # numbers that are worked on at once; what fits into a cache
 
 
-def pit(fit: xr.DataTree, *, draws: int | None = 1000) -> xr.Dataset:
+def pit(fit: xr.DataTree, *, draws: int | None = 1000, seed: int = 0) -> xr.Dataset:
     """Leave-one-row-out probability integral transforms.
 
     Parameters
     ----------
-    fit : Gaussian, with stored group effects. draws : spread evenly over the posterior's; None takes all.
+    fit : of any family, with stored group effects. draws : spread evenly over the posterior's; None takes all.
+    seed : of what zeros and ones are spread by.
 
     Returns
     -------
@@ -43,14 +53,15 @@ def pit(fit: xr.DataTree, *, draws: int | None = 1000) -> xr.Dataset:
     Raises
     ------
     FitError
-        For other families, or fits without stored rows or effects.
+        For fits without stored rows or effects.
     """
-    check_gaussian(fit, "pit")
+    check_rows(fit, "pit")
     shapes, picked = outcomes_of(fit), picked_draws(fit, draws)
     observations = fit["observed_data"].dataset["observation"].to_numpy()
     found = np.full((2, len(shapes), len(observations)), np.nan)
     for place, shape in enumerate(shapes):
-        found[:, place, used_rows(fit, shape)] = _of_shape(fit, shape, picked)
+        rng = np.random.default_rng([seed, place, 0xA7])
+        found[:, place, used_rows(fit, shape)] = _of_shape(fit, shape, picked, rng)
     dims, coords = ("observation",), {"observation": observations}
     if shapes != [None]:
         dims, coords = ("blend_shape", "observation"), coords | {"blend_shape": np.array(shapes)}
@@ -61,8 +72,14 @@ def pit(fit: xr.DataTree, *, draws: int | None = 1000) -> xr.Dataset:
     return xr.Dataset({"pit": (dims, found[0]), "khat_loo": (dims, found[1])}, coords=coords, attrs=attrs)
 
 
-def _of_shape(fit: xr.DataTree, shape: str | None, picked: np.ndarray) -> np.ndarray:
+def _of_shape(
+    fit: xr.DataTree, shape: str | None, picked: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
     """(2, row): pit and khat."""
+    if fit.attrs.get("family", "gaussian") != "gaussian":
+        from mien.models.family_rows import family_rows
+
+        return pit_of_family(family_rows(fit, shape, picked, what="pit"), rng)
     outcome = outcome_of(fit, shape)
     natural = natural_of(fit, shape, outcome)
     means = row_means(fit, shape, outcome)(picked)
@@ -87,6 +104,17 @@ def pit_of_rows(outcome: Outcome, means: np.ndarray, sigma: np.ndarray, rho: np.
         weight, result[1, some] = smoothed_weights(-log_density)
         result[0, some] = np.einsum("rd,rd->r", weight, normal_below(score)) / weight.sum(axis=1)
     return result
+
+
+def pit_of_family(rows: "FamilyRows", rng: np.random.Generator) -> np.ndarray:
+    """(2, row): pit and khat of rows of another family."""
+    from mien.models.family_rows import distribution, row_densities
+    from mien.models.row_kernels import smoothed_weights
+
+    weight, khat = smoothed_weights(-row_densities(rows))
+    below, mass = distribution(rows)
+    below += rng.random((len(below), 1)) * mass
+    return np.stack([np.einsum("rd,rd->r", weight, below) / weight.sum(axis=1), khat])
 
 
 def row_scores(

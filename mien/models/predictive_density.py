@@ -8,6 +8,10 @@ A participant left out is a new person facing the same stimuli; stimuli left out
 trial left out, one more trial of both. Only the variance parameters are reweighted, which is why few draws go far,
 but one unit in a handful moves them much: `khat_loo` says where.
 
+The families in `likelihoods` have no such exact density: coefficients and the effects of other factors are the draw's
+own and reweighted too, and only the effects of the unit itself are integrated out over their population (trials and
+rows have none). It is the same elpd, from weights that are less even.
+
 References
 ----------
 Vehtari, Gelman & Gabry (2017), https://doi.org/10.1007/s11222-016-9696-4
@@ -22,7 +26,7 @@ from mien.models.design import Design
 from mien.models.diagnostics import outcomes_of
 from mien.models.engines.problem import Outcome
 from mien.models.outcomes import TIME_COLUMNS
-from mien.models.refit import check_gaussian, natural_of, outcome_of, used_rows
+from mien.models.refit import check_rows, design_of, natural_of, outcome_of, used_rows
 from mien.models.spec import ModelSpec
 from mien.study.errors import FitError
 from mien.study.formula import parse_formula
@@ -59,7 +63,7 @@ def log_likelihood(
 
     Parameters
     ----------
-    fit : Gaussian, from any engine.
+    fit : from any engine; of other families than the Gaussian with stored group effects.
     unit : "participant", "stimulus" or another group factor of the model; "trial"; "observation" (a row).
     draws : of theta, spread evenly over the posterior's; None takes all.
     units_of : a fit of the same rows that has the unit as a factor, for a model that has not.
@@ -73,9 +77,10 @@ def log_likelihood(
     Raises
     ------
     FitError
-        For a unit that the model does not know, or that tears series of AR(1) residuals apart.
+        For a unit that the model does not know, or that tears series of AR(1) residuals apart; of other families than
+        the Gaussian, without stored effects.
     """
-    check_gaussian(fit, "log_likelihood")
+    check_rows(fit, "log_likelihood")
     shapes = outcomes_of(fit)
     picked = picked_draws(fit, draws)
     units = [units_of_rows(fit if units_of is None else units_of, shape, unit) for shape in shapes]
@@ -152,6 +157,8 @@ def _one_shape(
     fit: xr.DataTree, shape: str | None, unit: str, units: Units, picked: np.ndarray
 ) -> np.ndarray:
     """(draw, unit) log p(y_unit | y_−unit, theta)."""
+    if fit.attrs.get("family", "gaussian") != "gaussian":
+        return _of_family(fit, shape, unit, units, picked)
     outcome = outcome_of(fit, shape)
     natural = natural_of(fit, shape, outcome)
     natural = type(natural)(*(value[picked] for value in natural))
@@ -166,6 +173,27 @@ def _one_shape(
             "tells and whose prior is flat: give them a prior."
         )
     return log_density[back.ravel()]
+
+
+def _of_family(
+    fit: xr.DataTree, shape: str | None, unit: str, units: Units, picked: np.ndarray
+) -> np.ndarray:
+    """(draw, unit) log p(y_unit | draw), the unit's own effects integrated out where it has some."""
+    from mien.models.family_rows import family_rows, integrated_densities, row_densities
+
+    blocks = [block for block in design_of(fit, shape).blocks if _same_groups(block.codes, units.code)]
+    if blocks:
+        factor = next((block.factor for block in blocks if block.factor == unit), blocks[0].factor)
+        return integrated_densities(fit, shape, picked, factor, units.code)[0]
+    density = row_densities(family_rows(fit, shape, picked, what="log_likelihood"))
+    total = np.zeros((len(units.labels), len(picked)))
+    np.add.at(total, units.code, density)
+    return total.T
+
+
+def _same_groups(one: np.ndarray, other: np.ndarray) -> bool:
+    pairs = len(np.unique(np.column_stack([one, other]), axis=0))
+    return pairs == len(np.unique(one)) == len(np.unique(other))
 
 
 def unit_log_densities(outcome: Outcome, natural, code: np.ndarray, *, what: str = "unit") -> np.ndarray:
@@ -238,13 +266,13 @@ def units_of_rows(fit: xr.DataTree, shape: str | None, unit: str) -> Units:
     FitError
         For a unit that the model does not know.
     """
-    outcome = outcome_of(fit, shape)
+    design = design_of(fit, shape)
     observations = np.array(fit["observed_data"].dataset["observation"])[used_rows(fit, shape)]
     if unit == "observation":
         return Units(tuple(map(str, observations)), np.arange(len(observations)))
-    factors = {block.factor: block for block in outcome.design.blocks}
+    factors = {block.factor: block for block in design.blocks}
     if unit == "trial" and "trial" not in factors:
-        return _trials(fit, outcome, observations)
+        return _trials(fit, shape, design, observations)
     if unit not in factors:
         known = [*factors, *(name for name in ("trial", "observation") if name not in factors)]
         raise FitError(f"unit: expected one of {', '.join(known)}, found {unit!r}.")
@@ -253,9 +281,9 @@ def units_of_rows(fit: xr.DataTree, shape: str | None, unit: str) -> Units:
     return Units(tuple(block.levels[level] for level in present), code)
 
 
-def _trials(fit: xr.DataTree, outcome: Outcome, observations: np.ndarray) -> Units:
+def _trials(fit: xr.DataTree, shape: str | None, design: Design, observations: np.ndarray) -> Units:
     """Trials: a factor that ends in trial, the series, or what the observations' labels say."""
-    for block in outcome.design.blocks:
+    for block in design.blocks:
         if block.factor.split(":")[-1] == "trial":
             present, code = np.unique(block.codes, return_inverse=True)
             return Units(tuple(block.levels[level] for level in present), code)
@@ -263,8 +291,11 @@ def _trials(fit: xr.DataTree, outcome: Outcome, observations: np.ndarray) -> Uni
     keys = [name for name in TRIAL_KEY if name != "blend_shape"]
     if len(words[0]) == len(keys):
         return _grouped(["/".join(word[:-1]) for word in words])
-    if outcome.residual.series is not None:
-        return _grouped([str(number) for number in outcome.residual.series])
+    series = (
+        outcome_of(fit, shape).residual.series if fit.attrs.get("family", "gaussian") == "gaussian" else None
+    )
+    if series is not None:
+        return _grouped([str(number) for number in series])
     spec = ModelSpec.from_json(str(fit.attrs["model_spec"]))
     timed = [name for name in parse_formula(spec.formula).columns if name in TIME_COLUMNS]
     if timed:

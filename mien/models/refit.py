@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from mien.models.engines.collapsed.parameters import Natural
 
 __all__ = [
-    "check_gaussian", "check_rows", "coefficients_of", "effects_of", "levels_of_factor", "natural_of", "of_shape",
-    "outcome_of", "terms_of", "used_rows",
+    "check_gaussian", "check_rows", "coefficients_of", "design_of", "effects_of", "levels_of_factor", "natural_of",
+    "of_shape", "outcome_of", "terms_of", "used_rows",
 ]  # fmt: skip
 
 
@@ -91,6 +91,11 @@ def outcome_of(fit: xr.DataTree, shape: str | None = None) -> Outcome:
         shape or "", _design(fit, constants, used), observed[used].astype(np.float64),
         constants["root_precision"].to_numpy()[used].astype(np.float64), priors, residual,
     )  # fmt: skip
+
+
+def design_of(fit: xr.DataTree, shape: str | None = None) -> Design:
+    """The mean's columns and group blocks of one outcome's rows, of any family."""
+    return _design(fit, of_shape(fit["constant_data"].dataset, shape), used_rows(fit, shape))
 
 
 def _prior(item: dict):
