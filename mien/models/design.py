@@ -8,7 +8,7 @@ those of the posterior: `valence:medium`, `condition[a]`, `valence|participant`.
 
 import re
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -23,10 +23,14 @@ from mien.models.smooths import POPULATION, Smooth, SmoothBasis, make_basis, par
 from mien.study.errors import SpecError
 from mien.study.formula import Formula, GroupTerm
 
-__all__ = ["RESERVED_NAMES", "Block", "Design", "bambi_parts", "build_design", "new_columns", "rank_of"]
+__all__ = [
+    "RESERVED_NAMES", "Block", "Design", "FitCoding", "Transform", "bambi_parts", "build_design", "new_columns",
+    "rank_of",
+]  # fmt: skip
 
 FUNCTIONS = {"log": np.log, "exp": np.exp, "sqrt": np.sqrt}
 STATEFUL = ("scale", "center", "bs", "poly")  # transforms that depend on all rows
+_LINEAR = re.compile(r"\b(center|scale)\s*\(\s*([^\W\d]\w*)\s*\)")  # those of which two numbers tell all
 MAX_TERMS = 12
 _EMPTY: Mapping[str, Any] = MappingProxyType({})
 RESERVED_NAMES = ("sigma", "rho")  # of the posterior, beside the coefficients
@@ -47,13 +51,21 @@ class Block(NamedTuple):
     levels: tuple[str, ...]
 
 
+class Transform(NamedTuple):
+    """`center(x)` or `scale(x)` of a column, as (x − offset) · factor."""
+
+    column: str
+    offset: float
+    factor: float
+
+
 class Design(NamedTuple):
     """What the right side of a formula comes to on some rows.
 
     coefficients : names of the columns of X (row, coefficient).
     blocks : group effects.
     coding : category → its levels, in order.
-    bases : column → the functions of its smooths.
+    bases : column → the functions of its smooths. transforms : "center(trial)" → its numbers.
     """
 
     coefficients: tuple[str, ...]
@@ -61,6 +73,7 @@ class Design(NamedTuple):
     blocks: tuple[Block, ...]
     coding: Mapping[str, tuple[str, ...]]
     bases: Mapping[str, SmoothBasis] = _EMPTY
+    transforms: Mapping[str, Transform] = _EMPTY
 
     def rows(self, keep: np.ndarray) -> "Design":
         """The same design on some of its rows; levels stay."""
@@ -77,6 +90,19 @@ class Design(NamedTuple):
             np.array_equal(mine.codes, theirs.codes) and np.array_equal(mine.columns, theirs.columns)
             for mine, theirs in zip(self.blocks, other.blocks, strict=True)
         )
+
+
+class FitCoding(NamedTuple):
+    """What the columns of a fit were made with, for rows that it has not seen.
+
+    levels : category → levels (`Design.coding`). smooths, bases : curves and their functions.
+    transforms : see `Design`.
+    """
+
+    levels: Mapping[str, Sequence[str]]
+    smooths: Sequence[str] = ()
+    bases: Mapping[str, SmoothBasis] = _EMPTY
+    transforms: Mapping[str, Transform] = _EMPTY
 
 
 class _Plain(NamedTuple):
@@ -99,7 +125,8 @@ class _Plain(NamedTuple):
     @property
     def meanings(self) -> dict[str, tuple[str, ...]]:
         """Name in the formula → the identifiers of its columns."""
-        numbers = {name: (name,) for name in self.columns if name not in self.safe.values()}
+        coded = {identifier for name, identifier in self.safe.items() if "(" not in name}
+        numbers = {name: (name,) for name in self.columns if name not in coded}
         return numbers | {
             name: tuple(self.safe[column] for column in coded.columns) for name, coded in self.coded.items()
         }
@@ -263,7 +290,26 @@ def build_design(formula: Formula, data: pd.DataFrame, smooths: Sequence[str] = 
             f"on {len(data)} rows: leave a term out."
         )
     coding = {name: coded.levels for name, coded in plain.coded.items()}
-    return Design(tuple(coefficients), columns, tuple(blocks), coding, bases)
+    return Design(tuple(coefficients), columns, tuple(blocks), coding, bases, _transforms(formula, plain))
+
+
+def _effects_text(formula: Formula) -> str:
+    return " ".join([formula.common, *(term.effects for term in formula.groups)])
+
+
+def _transforms(formula: Formula, plain: _Plain) -> dict[str, Transform]:
+    """The numbers behind every center(x) and scale(x), from what formulae made of the lowest and the highest x."""
+    found = {}
+    for function, column in _LINEAR.findall(_effects_text(formula)):
+        name, x = f"{function}({column})", plain.columns.get(column)
+        if name in found or x is None:
+            continue
+        values = _evaluated(f"0 + {name}", plain)[1][:, 0]
+        low, high = int(x.argmin()), int(x.argmax())
+        factor = (values[high] - values[low]) / (x[high] - x[low]) if x[high] > x[low] else 1.0
+        if factor:
+            found[name] = Transform(column, float(x[low] - values[low] / factor), float(factor))
+    return found
 
 
 class _Lines(NamedTuple):
@@ -282,45 +328,62 @@ def _smooth_parts(
     curves: Sequence[Smooth], data: pd.DataFrame, plain: _Plain
 ) -> tuple[_Lines, list[Block], dict[str, SmoothBasis]]:
     """Straight parts for the coefficients, a block for each function of each curve, and the functions by column."""
-    names, lines, blocks = [], [], []
-    bases, functions = {}, {}
+    bases = {}
     for column in dict.fromkeys(curve.column for curve in curves):
         if column in plain.coded:
             raise SpecError(f"smooths: expected numbers in {column!r}, found categories.")
         bases[column] = make_basis(plain.columns[column], column)
-        functions[column] = bases[column](plain.columns[column])
-    for curve in curves:
-        x, values = plain.columns[curve.column], functions[curve.column]
+    names, lines, blocks = [], [], []
+    for piece in _pieces(curves, plain, bases):
         codes, levels = np.zeros(len(data), dtype=np.int64), ("all",)
-        if curve.group:
-            codes, levels = level_codes(data, curve.group.split(":"))
-        for times in product(*(plain.meanings[name] for name in curve.by)):
-            factor = np.ones(len(data))
-            for identifier in times:
-                factor = factor * plain.columns[identifier]
-            by = "".join(f":{plain.name(identifier)}" for identifier in times)
-            if not curve.group:
-                names.append(f"{curve.column}{by}")
-                lines.append(x * factor)
-            first = 0 if curve.group else 1
-            blocks += [
-                Block(
-                    curve.group or POPULATION, (f"s({curve.column}){by}[{k}]",), (values[:, k] * factor)[:, None],
-                    codes, levels,
-                )
-                for k in range(first, min(curve.size + 1, values.shape[1]))
-            ]  # fmt: skip
+        if piece.group == POPULATION:
+            names.append(piece.line)
+            lines.append(piece.straight)
+        else:
+            codes, levels = level_codes(data, piece.group.split(":"))
+        blocks += [
+            Block(piece.group, (term,), piece.columns[:, [place]], codes, levels)
+            for place, term in enumerate(piece.terms)
+        ]
     return _Lines(names, np.column_stack(lines) if lines else np.zeros((len(data), 0))), blocks, bases
 
 
+class _Piece(NamedTuple):
+    """A smooth times one product of columns: the line's name and column (row,), terms and columns (row, term)."""
+
+    group: str
+    line: str
+    straight: np.ndarray
+    terms: tuple[str, ...]
+    columns: np.ndarray
+
+
+def _pieces(curves: Sequence[Smooth], plain: _Plain, bases: Mapping[str, SmoothBasis]) -> Iterator[_Piece]:
+    functions = {column: basis(plain.columns[column]) for column, basis in bases.items()}
+    for curve in curves:
+        values = functions[curve.column]
+        for times in product(*(plain.meanings[name] for name in curve.by)):
+            factor = np.ones(plain.rows)
+            for identifier in times:
+                factor = factor * plain.columns[identifier]
+            by = "".join(f":{plain.name(identifier)}" for identifier in times)
+            used = range(
+                0 if curve.group else 1, min(curve.size + 1, values.shape[1])
+            )  # function 0 is the line
+            yield _Piece(
+                curve.group or POPULATION, f"{curve.column}{by}", plain.columns[curve.column] * factor,
+                tuple(f"s({curve.column}){by}[{k}]" for k in used), values[:, list(used)] * factor[:, None],
+            )  # fmt: skip
+
+
 def new_columns(
-    formula: Formula, data: pd.DataFrame, levels: Mapping[str, Sequence[str]]
+    formula: Formula, data: pd.DataFrame, coding: FitCoding
 ) -> tuple[list[str], np.ndarray, list[tuple[str, tuple[str, ...], np.ndarray]]]:
     """The columns of rows that a fit has not seen, coded as in the fit.
 
     Parameters
     ----------
-    data : complete rows. levels : category → levels of the fit (`Design.coding`).
+    data : complete rows.
 
     Returns
     -------
@@ -331,22 +394,46 @@ def new_columns(
     SpecError
         For other levels, text where the fit has numbers, or a transform whose numbers come from the fit's rows.
     """
-    text = " ".join([formula.common, *(term.effects for term in formula.groups)])
-    found = [name for name in STATEFUL if re.search(rf"\b{name}\s*\(", text)]
-    if found:
-        raise SpecError(
-            f"formula: expected columns and their products for rows that the fit has not seen, found {found[0]}(…), "
-            "whose numbers come from the fit's own rows: put the transformed column into the data."
-        )
-    plain = _plain(data, formula, levels)
-    names, columns = _matrix(formula.common, plain)
+    curves = [parse_smooth(text) for text in coding.smooths]
+    also = [name for curve in curves for name in (curve.column, *curve.by)]
+    plain, safe = _with_transforms(_plain(data, formula, coding.levels, also), coding.transforms)
+
+    def matrix(text: str) -> tuple[list[str], np.ndarray]:
+        for name, identifier in safe.items():
+            function, column = name.rstrip(")").split("(")
+            text = re.sub(rf"\b{function}\s*\(\s*{column}\s*\)", identifier, text)
+        found = [name for name in STATEFUL if re.search(rf"\b{name}\s*\(", text)]
+        if found:
+            raise SpecError(
+                "formula: expected columns, their products, center(x) and scale(x) for rows that the fit has not seen, "
+                f"found {found[0]}(…), whose numbers come from the fit's own rows: put the transformed column into the "
+                "data."
+            )
+        return _matrix(text, plain)
+
+    names, columns = matrix(formula.common)
     groups = []
     for term in formula.groups:
         for single in expanded(term):
-            labels, matrix = _matrix(single.effects, plain)
-            terms = tuple("1" if label == "Intercept" else label for label in labels)
-            groups.append((single.group, terms, matrix))
+            labels, values = matrix(single.effects)
+            groups.append(
+                (single.group, tuple("1" if label == "Intercept" else label for label in labels), values)
+            )
+    for piece in _pieces(curves, plain, coding.bases):
+        groups.append((piece.group, piece.terms, piece.columns))
+        if piece.group == POPULATION and not _has(names, piece.line):
+            names, columns = [*names, piece.line], np.column_stack([columns, piece.straight])
     return names, columns, groups
+
+
+def _with_transforms(plain: _Plain, transforms: Mapping[str, Transform]) -> tuple[_Plain, dict[str, str]]:
+    """The transforms as columns of their own, and the identifier of each."""
+    safe, columns = {}, dict(plain.columns)
+    for number, (name, transform) in enumerate(transforms.items()):
+        if transform.column in columns:
+            safe[name] = f"transform_{number}"
+            columns[safe[name]] = (columns[transform.column] - transform.offset) * transform.factor
+    return plain._replace(columns=columns, safe={**plain.safe, **safe}), safe
 
 
 def rank_of(columns: np.ndarray) -> int:

@@ -347,6 +347,7 @@ def _attrs(
         outcome.name: {name: resolved.to_dict() for name, resolved in outcome.priors.items()}
         for outcome in problem.outcomes
     }
+    transforms = {name: list(one) for name, one in problem.outcomes[0].design.transforms.items()}
     return {
         "mien_version": _version("mien"),
         "formula": spec.formula,
@@ -357,6 +358,7 @@ def _attrs(
         "priors": json.dumps(priors),
         "coding": json.dumps({name: list(levels) for name, levels in coding_of(problem.outcomes[0]).items()}),
         **({"smooths": json.dumps(_bases(problem))} if problem.outcomes[0].design.bases else {}),
+        **({"transforms": json.dumps(transforms)} if transforms else {}),
         "units": "coefficient" if problem.outcomes[0].name else "outcome",
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": json.dumps({name: _version(name) for name in (*LIBRARIES.get(engine, ()), *VERSIONED)}),

@@ -23,7 +23,7 @@ from mien.models.design import Block, new_columns
 from mien.models.diagnostics import outcomes_of
 from mien.models.engines.problem import Outcome
 from mien.models.outcomes import trial_rows
-from mien.models.refit import check_gaussian, of_shape, outcome_of
+from mien.models.refit import check_gaussian, fit_coding, of_shape, outcome_of
 from mien.models.spec import ModelSpec
 from mien.priors import Fixed, Normal
 from mien.study.errors import FitError
@@ -106,7 +106,7 @@ def _lost_rows(
     for name, known in levels.items():
         keep &= data[name].astype("str").isin(known).to_numpy(dtype=bool)
     frame = cast(pd.DataFrame, data[keep]).reset_index(drop=True)
-    _, design, terms = new_columns(formula, frame, levels)
+    _, design, terms = new_columns(formula, frame, fit_coding(fit)._replace(smooths=()))
     groups = {
         f"{name}|{factor}": (columns[:, place], _labels(frame, factor.split(":")))
         for factor, names, columns in terms

@@ -5,7 +5,7 @@ without what only a sample can do (dead shapes, levels in use); categories are c
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple, cast
 
 import numpy as np
@@ -17,7 +17,7 @@ from mien.models.design import new_columns
 from mien.models.diagnostics import outcomes_of
 from mien.models.levels import labels_in_use
 from mien.models.outcomes import TIME_COLUMNS, check_columns, complete_rows, joined
-from mien.models.refit import levels_of_factor
+from mien.models.refit import fit_coding, levels_of_factor
 from mien.models.residuals import (
     POSITION,
     further_columns,
@@ -134,13 +134,8 @@ def new_table(fit: xr.DataTree, data: pd.DataFrame, participants: pd.DataFrame |
     persons = tuple(sorted(labels_in_use(cast(pd.Series, data[WHO]))))
     _check_persons(fit, persons)
     frame = cast(pd.DataFrame, data[complete_rows(data, [*used, WHO])[0]]).reset_index(drop=True)
-    coding = _coding(fit)
-    names, columns, groups = new_columns(formula, frame, coding)
+    names, columns, groups = new_columns(formula, frame, fit_coding(fit))
     return NewTable(spec, formula, frame, tuple(names), columns, groups, persons or ("new",))
-
-
-def _coding(fit: xr.DataTree) -> Mapping[str, Sequence[str]]:
-    return json.loads(fit.attrs["coding"])
 
 
 def _check_tracker(fit: xr.DataTree, formula: Formula, data: pd.DataFrame) -> None:

@@ -9,8 +9,8 @@
 Families with a link (`likelihoods`) have no sums on the outcome's scale: there the mean is averaged over whatever is
 not named, persons and stimuli at level population, the stimuli that the grid leaves out at level participant.
 
-Rows are coded by the fit's levels. A coefficient's column that the grid cannot give (a transform whose numbers come
-from the fit's own rows, a smooth) is refused.
+Rows are coded by the fit's levels, with the fit's curves, and with its means in center(x) and scale(x). A column that
+the grid cannot give (bs(x), poly(x), whose numbers come from the fit's own rows) is refused.
 """
 
 import json
@@ -27,8 +27,9 @@ from mien.models.diagnostics import outcomes_of
 from mien.models.levels import codes_of
 from mien.models.likelihoods import LIKELIHOODS, parameter_columns
 from mien.models.mean_response import has_link, parameter_draws, response_moments
-from mien.models.refit import coefficients_of, effects_of, of_shape
+from mien.models.refit import coefficients_of, effects_of, fit_coding, of_shape
 from mien.models.residuals import root_precision, strata_dim
+from mien.models.smooths import POPULATION, is_smooth_term, parse_smooth, sd_name
 from mien.models.spec import ModelSpec, has_sigma_prior
 from mien.study.errors import FitError, SpecError
 from mien.study.formula import Formula, parse_formula
@@ -157,10 +158,6 @@ def _prepared(fit: xr.DataTree, grid: pd.DataFrame, kind: str, level: str) -> _G
             f"predict: expected kind 'mean' of family {spec.family!r}, found 'outcome', which is there for Gaussian "
             "models only."
         )
-    if spec.smooths:
-        raise SpecError(
-            f"predict: expected a fit without smooths, found {spec.smooths[0]}: mien.models.curves gives its courses."
-        )
     formula = parse_formula(spec.formula)
     frame = grid.reset_index(drop=True)
     if "blend_shape" in frame.columns and outcomes_of(fit) != [None]:
@@ -169,9 +166,9 @@ def _prepared(fit: xr.DataTree, grid: pd.DataFrame, kind: str, level: str) -> _G
         )
     if level == WHO and WHO not in frame.columns:
         frame = _with_persons(fit, frame)
-    frame = _with_derived(fit, formula, frame)
+    frame = _with_derived(fit, spec, formula, frame)
     _check_grid(formula, spec, frame, kind)
-    names, design, terms = new_columns(formula, frame, json.loads(fit.attrs["coding"]))
+    names, design, terms = new_columns(formula, frame, fit_coding(fit))
     groups: dict[str, tuple[list[str], np.ndarray]] = {}
     for factor, labels, columns in terms:
         known, before = groups.get(factor, ([], np.zeros((len(frame), 0))))
@@ -187,7 +184,7 @@ def _parameters(
         names, columns = (), np.zeros((len(frame), 0))
         if parameter in spec.parameters:
             formula = parse_formula(spec.parameters[parameter])
-            labels, columns, _ = new_columns(formula, frame, json.loads(fit.attrs["coding"]))
+            labels, columns, _ = new_columns(formula, frame, fit_coding(fit)._replace(smooths=()))
             names = tuple(labels)
         found[parameter] = (names, columns)
     return found
@@ -207,8 +204,14 @@ def _with_persons(fit: xr.DataTree, frame: pd.DataFrame) -> pd.DataFrame:
     return repeated
 
 
-def _with_derived(fit: xr.DataTree, formula: Formula, frame: pd.DataFrame) -> pd.DataFrame:
-    wanted = wanted_columns(effect_columns(formula), [str(name) for name in frame.columns])
+def _columns_of_the_mean(spec: ModelSpec, formula: Formula) -> list[str]:
+    """The columns behind the coefficients and the curves."""
+    curved = [name for text in spec.smooths for name in (parse_smooth(text).column, *parse_smooth(text).by)]
+    return list(dict.fromkeys([*effect_columns(formula), *curved]))
+
+
+def _with_derived(fit: xr.DataTree, spec: ModelSpec, formula: Formula, frame: pd.DataFrame) -> pd.DataFrame:
+    wanted = wanted_columns(_columns_of_the_mean(spec, formula), [str(name) for name in frame.columns])
     for name, column in wanted.items():
         if column.kind not in SINGLE:
             raise SpecError(
@@ -219,7 +222,7 @@ def _with_derived(fit: xr.DataTree, formula: Formula, frame: pd.DataFrame) -> pd
 
 
 def _check_grid(formula: Formula, spec: ModelSpec, frame: pd.DataFrame, kind: str) -> None:
-    needed = [*effect_columns(formula), *parameter_columns(spec)]
+    needed = [*_columns_of_the_mean(spec, formula), *parameter_columns(spec)]
     if kind == "outcome":
         alone = [spec.standard_errors] if spec.standard_errors else []
         needed = [*needed, *spec.sigma_by, *alone]
@@ -268,6 +271,9 @@ def _effects(
 ) -> np.ndarray | None:
     """(draw, row, term), or None where they are 0."""
     parts, frame, terms = factor.split(":"), grid.frame, grid.groups[factor][0]
+    if factor == POPULATION:  # the curve common to all
+        stored = np.stack([effects_of(fit, shape, f"{term}|{factor}", "predict") for term in terms], axis=-1)
+        return np.repeat(stored, len(frame), axis=1)
     if grid.level == "population" or not set(parts) <= set(frame.columns):
         if grid.kind == "mean":
             return None
@@ -303,12 +309,16 @@ def _new_levels(
 def _root(fit: xr.DataTree, shape: str | None, factor: str, terms: Sequence[str]) -> np.ndarray:
     """(draw, term, term), whose square is the covariance of a level's effects."""
     posterior = of_shape(fit["posterior"].dataset, shape)
-    sds = np.stack([posterior[f"{term}|{factor}_sigma"].to_numpy().ravel() for term in terms], axis=-1)
-    if f"{factor}_corr" not in posterior:
-        return sds[:, :, None] * np.eye(len(terms))
-    corr = posterior[f"{factor}_corr"].sel({f"{factor}_term": list(terms), f"{factor}_term_bis": list(terms)})
-    values, vectors = np.linalg.eigh(corr.to_numpy().reshape(-1, len(terms), len(terms)))
-    return sds[:, :, None] * vectors * np.sqrt(np.maximum(values, 0.0))[:, None]
+    names = [f"{sd_name(term, factor)}_sigma" for term in terms]
+    sds = np.stack([posterior[name].to_numpy().ravel() for name in names], axis=-1)
+    root = np.zeros((len(sds), len(terms), len(terms))) + np.eye(len(terms))
+    if f"{factor}_corr" in posterior:
+        place = [number for number, term in enumerate(terms) if not is_smooth_term(term)]
+        straight = [terms[number] for number in place]
+        corr = posterior[f"{factor}_corr"].sel({f"{factor}_term": straight, f"{factor}_term_bis": straight})
+        values, vectors = np.linalg.eigh(corr.to_numpy().reshape(-1, len(place), len(place)))
+        root[:, np.array(place)[:, None], place] = vectors * np.sqrt(np.maximum(values, 0.0))[:, None]
+    return sds[:, :, None] * root
 
 
 def _averaged(

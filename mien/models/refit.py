@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import xarray as xr
 
-from mien.models.design import Block, Design
+from mien.models.design import Block, Design, FitCoding, Transform
 from mien.models.engines.problem import Outcome, Residual
 from mien.models.posterior_tree import RESIDUAL_NAMES
-from mien.models.smooths import is_smooth_term, sd_name
+from mien.models.smooths import SmoothBasis, is_smooth_term, sd_name
 from mien.priors import ResolvedPrior, prior_from_dict
 from mien.study.errors import FitError
 
@@ -130,6 +130,17 @@ def _design(fit: xr.DataTree, constants: xr.Dataset, used: np.ndarray) -> Design
         blocks.append(Block(factor, terms, matrix, codes, levels_of_factor(fit, factor)))
     coding = {name: tuple(levels) for name, levels in json.loads(fit.attrs["coding"]).items()}
     return Design(coefficients, columns, tuple(blocks), coding)
+
+
+def fit_coding(fit: xr.DataTree) -> FitCoding:
+    """What the fit's columns were made with, for rows that it has not seen."""
+    bases = json.loads(str(fit.attrs.get("smooths", "{}")))
+    transforms = json.loads(str(fit.attrs.get("transforms", "{}")))
+    return FitCoding(
+        json.loads(fit.attrs["coding"]), tuple(json.loads(str(fit.attrs["model_spec"])).get("smooths", ())),
+        {name: SmoothBasis.from_dict(basis) for name, basis in bases.items()},
+        {name: Transform(*numbers) for name, numbers in transforms.items()},
+    )  # fmt: skip
 
 
 def levels_of_factor(fit: xr.DataTree, factor: str) -> tuple[str, ...]:

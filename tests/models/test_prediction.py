@@ -158,9 +158,9 @@ def test_what_a_grid_cannot_give_is_refused(small_fit, fixed):
         mien.predict(small_fit, GRID, kind="median")
     with pytest.raises(FitError, match=r"grid: expected a pandas\.DataFrame with rows"):
         mien.predict(small_fit, GRID.iloc[:0])
-    scaled = mien.fit("y ~ scale(x) + (1 | participant)", study(), draws=50)
+    curved = mien.fit("y ~ poly(x, 2) + (1 | participant)", study(), draws=50)
     with pytest.raises(SpecError, match="put the transformed column into the data"):
-        mien.predict(scaled, pd.DataFrame({"x": [1.0]}))
+        mien.predict(curved, pd.DataFrame({"x": [1.0]}))
     rated = mien.fit("y ~ rating_within + (1 | participant)", study(), draws=50)
     with pytest.raises(SpecError, match="0 is the average"):
         mien.predict(rated, pd.DataFrame({"rating": [1.0]}))
@@ -173,3 +173,76 @@ def test_what_a_grid_cannot_give_is_refused(small_fit, fixed):
     known = mien.fit("y ~ x", study().assign(se=0.5), draws=50, standard_errors="se")
     with pytest.raises(SpecError, match="found no se"):
         mien.predict(known, pd.DataFrame({"x": [0.0]}), kind="outcome")
+
+
+@pytest.mark.parametrize("function", ["center", "scale"])
+def test_centred_columns_have_the_fits_numbers(function):
+    """A grid of one row has no mean of its own: (x − mean of the fit's rows), over their sd."""
+    data = study()
+    fit = mien.fit(
+        f"y ~ {function}(x) + rating:{function}(age) + (0 + {function}(x) | participant)", data, draws=100
+    )
+    grid = pd.DataFrame({"x": [1.5], "rating": [2.0], "age": [50.0], "participant": ["p3"]})
+    found = prediction_draws(fit, grid, level="participant").to_numpy()[..., 0]
+    sds = {name: data[name].std(ddof=0) if function == "scale" else 1.0 for name in ("x", "age")}
+    x, age = ((grid[name][0] - data[name].mean()) / sds[name] for name in ("x", "age"))
+    posterior = fit["posterior"]
+    slope = posterior[f"{function}(x)"] + posterior[f"{function}(x)|participant"].sel(participant="p3")
+    wanted = posterior["Intercept"] + x * slope + 2.0 * age * posterior[f"rating:{function}(age)"]
+    assert found == pytest.approx(wanted.to_numpy(), abs=1e-5)
+    by_grid = posterior["Intercept"].to_numpy()  # saboteur: centred by the grid itself
+    assert np.abs(found - by_grid).max() > 0.1
+
+
+@pytest.fixture(scope="module")
+def curved():
+    rng = np.random.default_rng(5)
+    person, time = (column.ravel() for column in np.meshgrid(np.arange(8), np.arange(6) / 2, indexing="ij"))
+    person, time = np.tile(person, 4), np.tile(time, 4)
+    x = np.repeat([-0.5, 0.5, -0.5, 0.5], 48)
+    y = np.sin(time) * x + rng.normal(0, 0.3, 8)[person] + rng.normal(0, 0.1, len(time))
+    data = pd.DataFrame({"participant": [f"p{k}" for k in person], "time": time, "x": x, "y": y})
+    curves = ("s(time)", "s(time):x", "s(time, 2) | participant")
+    spec = mien.models.ModelSpec("y ~ x + x:time + (x | participant)", smooths=curves)
+    return mien.fit(spec, data, draws=200), data
+
+
+def test_curves_are_predicted_as_they_were_fitted(curved):
+    """At the fit's own rows: its columns times its draws, person by person; over persons, the courses."""
+    fit, data = curved
+    from mien.models.refit import coefficients_of, design_of, effects_of
+
+    design = design_of(fit)
+    wanted = coefficients_of(fit, None, design.coefficients) @ design.columns.T
+    for block in design.blocks:
+        for place, term in enumerate(block.terms):
+            effects = effects_of(fit, None, f"{term}|{block.factor}", "test")
+            wanted += effects[:, block.codes] * block.columns[:, place]
+    found = prediction_draws(fit, data[["participant", "time", "x"]], level="participant").to_numpy()
+    assert found.reshape(wanted.shape) == pytest.approx(wanted, abs=1e-5)
+
+    between = pd.DataFrame({"time": [0.3, 1.1, 4.0], "x": 0.0})  # between bins, and beyond them
+    course = mien.models.curves(fit, between["time"].to_numpy())
+    table = mien.predict(fit, between)
+    assert table["mean"].to_numpy() == pytest.approx(course["mean"].to_numpy()[:3], abs=1e-6)
+    straight = fit["posterior"]["Intercept"] + fit["posterior"]["time"] * 1.1  # saboteur: the curve left out
+    assert abs(table["mean"][1] - float(straight.mean())) > 1e-3
+    with pytest.raises(SpecError, match="found no time"):
+        mien.predict(fit, between[["x"]])
+
+
+def test_new_persons_have_curves_of_their_own(curved):
+    fit, _ = curved
+    grid = pd.DataFrame({"participant": ["new"], "time": [2.5], "x": [0.0]})
+    spread = prediction_draws(fit, grid, level="participant").to_numpy().var()
+    posterior = fit["posterior"]
+    basis = fit["constant_data"].dataset
+    at_end = np.flatnonzero(
+        basis["s(time)[1]|participant column"].to_numpy()
+        == basis["s(time)[1]|participant column"].to_numpy()[5]
+    )
+    columns = [basis[f"s(time)[{k}]|participant column"].to_numpy()[at_end[0]] for k in range(3)]
+    curves = (posterior["s(time)|participant_sigma"] ** 2).mean().item() * sum(value**2 for value in columns)
+    level = (posterior["1|participant_sigma"] ** 2).mean().item()
+    mean = mien.predict(fit, grid.drop(columns="participant"))["sd"][0] ** 2
+    assert spread == pytest.approx(mean + level + curves, rel=4 * np.sqrt(2.0 / 400))
