@@ -1,7 +1,10 @@
 """What a family costs on a study of the demo's size: `python benchmarks/families/run.py [PART …] [--quick]`.
 
-Each part is a family; `unpooled` is valence, task and traits one after the other, which has to stay below 15 s. Every
-repetition has new faces on the same design and goes through the public `mien.fit`, compiled code being warm.
+    unpooled   valence, task and traits one after the other: below 15 s
+    time       courses of 12 bins with smooths and AR(1): below 120 s
+
+Every repetition has new faces and goes through the public `mien.fit`, compiled code being warm. Group effects are kept,
+but not those of time, as in `mien fit`: 1,664 trials' effects of 34 shapes are 2 GB.
 Results: results/<part>.json.
 """
 
@@ -9,6 +12,7 @@ import argparse
 import json
 import os
 import platform
+import resource
 import statistics
 import sys
 import time
@@ -21,9 +25,10 @@ for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from studies import make_study  # noqa: E402
+from studies import make_courses, make_study  # noqa: E402
 
 import mien  # noqa: E402
+from mien.study.blend_shapes import BILATERAL_NAMES  # noqa: E402
 
 RESULTS = Path(__file__).resolve().parent / "results"
 LIBRARIES = ("mien", "numpy", "numba", "pandas", "xarray")
@@ -37,16 +42,18 @@ def spec_of(family):
     return getattr(mien.models, family)()
 
 
-def measured(families, repeats):
+def measured(families, make, repeats):
     """Seconds of each repetition and family, and what the fits say."""
     seconds = {family: [] for family in families}
     processor, failed, fallbacks, lowest = [], 0, 0, []
     for repeat in range(repeats + 1):
-        trials, people = make_study(repeat)
+        trials, people = make(repeat) if repeat else make(repeat, BILATERAL_NAMES[:2])
         start = time.process_time()
         for family in families:
             begin = time.perf_counter()
-            fit = mien.fit(spec_of(family), trials, participants=people, seed=repeat)
+            fit = mien.fit(
+                spec_of(family), trials, participants=people, seed=repeat, group_effects=family != "time"
+            )
             elapsed = time.perf_counter() - begin
             if repeat:  # the first warms up
                 seconds[family].append(elapsed)
@@ -64,6 +71,7 @@ def measured(families, repeats):
         "shapes_that_failed": failed,
         "fallbacks": fallbacks,
         "least_ess": round(min(lowest)),
+        "peak_memory_gb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6, 2),
         "repeats": repeats,
     }
 
@@ -78,7 +86,7 @@ def stamp():
     }
 
 
-PARTS = {"unpooled": UNPOOLED}
+PARTS = {"unpooled": (UNPOOLED, make_study, 7), "time": (("time",), make_courses, 3)}
 
 
 def main():
@@ -87,10 +95,11 @@ def main():
     )
     parser.add_argument("parts", nargs="*", choices=[*PARTS, []], help="all unless named")
     parser.add_argument("--quick", action="store_true", help="one repetition, nothing kept")
-    parser.add_argument("--repeats", type=int, default=7, help="repetitions (default 7)")
+    parser.add_argument("--repeats", type=int, help="repetitions (7, of time 3)")
     given = parser.parse_args()
     for part in given.parts or PARTS:
-        entry = {**stamp(), **measured(PARTS[part], 1 if given.quick else given.repeats)}
+        families, make, usual = PARTS[part]
+        entry = {**stamp(), **measured(families, make, 1 if given.quick else given.repeats or usual)}
         print(part, json.dumps(entry, indent=1))
         if not given.quick:
             RESULTS.mkdir(exist_ok=True)

@@ -33,7 +33,7 @@ QUICK_SHAPES = (
     "mouthSmile", "mouthFrown", "cheekSquint", "browDown", "browInnerUp", "eyeSquint", "mouthPress", "jawOpen",
 )  # fmt: skip
 TRAIT = "empathy_affective"
-COURSE_SHAPES = ("mouthSmile",)  # a course takes as long as the other fits of ten shapes
+COURSE_SHAPES = ("mouthSmile", "mouthFrown")  # a course takes as long as the other fits of ten shapes
 
 
 class DemoResult(NamedTuple):

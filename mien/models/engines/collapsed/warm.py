@@ -16,7 +16,7 @@ __all__ = ["warm"]
 
 
 def warm() -> None:
-    """Fit a few rows with everything that has a kernel of its own: one component, several, autocorrelation; pooling.
+    """Fit a few rows with everything that has a kernel of its own: one component, several, autocorrelation, series' effects; pooling.
 
     Of gradients, which searches in many dimensions and NUTS ask for, there is one.
     """
@@ -35,7 +35,7 @@ def warm() -> None:
     few = {"engine": "collapsed", "draws": 10, "chains": 2}
     fit("y ~ x + (x | participant) + (1 | stimulus)", data, **few)  # type: ignore[arg-type]
     fit("y ~ x + (1 | participant)", data, sigma_by=("stimulus",), **few)  # type: ignore[arg-type]
-    fit("y ~ x + (1 | participant)", data, residual="ar1", **few)  # type: ignore[arg-type]
+    fit("y ~ x + (1 | participant) + (1 | participant:trial)", data, residual="ar1", **few)  # type: ignore[arg-type]
     problem, _, _ = make_problem(ModelSpec("y ~ x + (1 | participant)"), data)
     ready = prepare(problem, threads=1)[0]
     ready.density.gradient(ready.start)
