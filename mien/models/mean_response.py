@@ -31,7 +31,7 @@ from mien.study.errors import FitError
 
 __all__ = [
     "PARTS", "Columns", "PartDraws", "design_columns", "effect_covariances", "effect_names", "has_link",
-    "mean_response", "parameter_draws", "parameter_variables", "residual_sd", "response_moments",
+    "mean_response", "parameter_draws", "parameter_variables", "residual_sd", "response_moments", "response_of_level",
 ]  # fmt: skip
 
 NODES = 41  # of the quadrature over Zu; 15 are off by 7e-4 for a logistic of sd 3
@@ -146,6 +146,51 @@ def mean_response(fit: xr.DataTree, shape: str | None, names: Sequence[str]) -> 
         _part(part, moments, weights, chains, str(fit.attrs["units"]), _spread_of_columns(columns))
         for part in parts
     ]
+
+
+def response_of_level(
+    fit: xr.DataTree,
+    shape: str | None,
+    names: Sequence[str],
+    factor: str,
+    effects: np.ndarray,
+    at: np.ndarray,
+) -> dict[str, np.ndarray]:
+    """Contrasts of the mean response of one level of a factor, the other factors averaged over: name → (draw,).
+
+    Parameters
+    ----------
+    names : coefficients, "Intercept" for the mean response itself.
+    effects : (draw, term) of the level, in the order of the factor's terms. at : rows that are averaged over.
+    """
+    family, columns = str(fit.attrs["family"]), design_columns(fit, shape)
+    draws, sizes = _draws(fit, shape, columns)
+    coding, values = {name: list(levels) for name, levels in _coding(fit).items()}, _values_of_bases(columns)
+    number = next(place for place, block in enumerate(columns.blocks) if block[0] == factor)
+    others = [place for place in range(len(columns.blocks)) if place != number]
+    draws = _Draws(
+        {**draws.predictors, "": np.concatenate([draws.predictors[""], effects], axis=1)},
+        tuple(draws.covariances[place] for place in others),
+    )
+
+    def mean_at(cell: Cell) -> np.ndarray:
+        changed = _changed(columns, dict(cell), values, coding)
+        own, matrix = changed.predictors[""]
+        _, terms, z = changed.blocks[number]
+        joined = Columns(
+            {name: (have, part[at]) for name, (have, part) in changed.predictors.items()}
+            | {"": ((*own, *terms), np.concatenate([matrix, z], axis=1)[at])},
+            tuple((name, have, part[at]) for name, have, part in (changed.blocks[place] for place in others)),
+        )
+        if LIKELIHOODS[family].link == "identity":
+            return draws.predictors[""] @ joined.predictors[""][1].mean(axis=0)
+        return _averaged(family, joined, draws, sizes).m
+
+    weights = {name: _cells(name, columns, coding) for name in names}
+    means = {key: mean_at(key) for key in {key for mine in weights.values() for key, _ in mine}}
+    return {
+        name: np.sum([weight * means[key] for key, weight in mine], axis=0) for name, mine in weights.items()
+    }
 
 
 def _part(

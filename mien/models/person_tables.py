@@ -19,7 +19,8 @@ import xarray as xr
 
 from mien.models.diagnostics import outcomes_of
 from mien.models.engines.problem import Outcome
-from mien.models.refit import check_gaussian, coefficients_of, effects_of, natural_of, outcome_of
+from mien.models.mean_response import response_of_level
+from mien.models.refit import check_rows, coefficients_of, design_of, effects_of, natural_of, outcome_of
 from mien.models.replicates import FactorRoots, factor_roots, row_variance
 from mien.models.scoring import person_level, variance_of_sums
 from mien.models.smooths import is_smooth_term
@@ -52,7 +53,6 @@ class _Person(NamedTuple):
 
 
 def _persons(fit: xr.DataTree, shape: str | None, what: str) -> _Person:
-    check_gaussian(fit, what)
     outcome = outcome_of(fit, shape)
     blocks = [block for block in outcome.design.blocks if block.factor == WHO]
     terms = [
@@ -60,10 +60,7 @@ def _persons(fit: xr.DataTree, shape: str | None, what: str) -> _Person:
         if not is_smooth_term(term)
     ]  # fmt: skip
     if not terms:
-        raise FitError(
-            f"{what}: expected a model with a group term of {WHO}, found {fit.attrs['formula']!r}: add "
-            f"(valence | {WHO})."
-        )
+        raise _without_term(fit, what)
     own = np.column_stack([column for _, column in terms])
     return _Person(outcome, tuple(term for term, _ in terms), own, blocks[0].codes, blocks[0].levels)
 
@@ -91,7 +88,8 @@ def person_effects(fit: xr.DataTree, *, ci_prob: float = 0.95) -> pd.DataFrame:
 
     Parameters
     ----------
-    fit : Gaussian, with a group term of participants and stored group effects.
+    fit : with a group term of participants and stored group effects. Of other families than the Gaussian an answer is
+        the contrast of the person's mean response, over the person's rows and the populations of all other factors.
     ci_prob : level of the equal-tailed interval.
 
     Returns
@@ -102,33 +100,65 @@ def person_effects(fit: xr.DataTree, *, ci_prob: float = 0.95) -> pd.DataFrame:
     Raises
     ------
     FitError
-        For other families, models without such a term, or fits without stored rows or effects.
+        For models without such a term, or fits without stored rows or effects.
     """
     failed = _checked(fit, ci_prob)
+    check_rows(fit, "person_effects")
+    answers = _answers if fit.attrs.get("family", "gaussian") == "gaussian" else _answers_of_family
     contrasts = json.loads(fit.attrs["model_spec"])["contrasts"]
     rows = []
     for shape in outcomes_of(fit):
-        mine = _persons(fit, shape, "person_effects")
-        fixed = coefficients_of(fit, shape, mine.outcome.design.coefficients)
         known = {
             "units": "contrast" if shape in contrasts else fit.attrs["units"],
             "verdict": "failed" if (shape or "") in failed else "passed",
         }
-        counts = np.bincount(mine.codes, minlength=len(mine.levels))
-        weights = _weights(mine)
-        for number, term in enumerate(mine.terms):
-            effects = effects_of(fit, shape, f"{term}|{WHO}", "person_effects")
-            for person, label in enumerate(mine.levels):
-                draws = fixed @ weights[person, number] + effects[:, person]
-                positive = float((draws > 0).mean())
-                rows.append(
-                    {
-                        "effect": "Intercept" if term == "1" else term, "blend_shape": shape or "",
-                        "participant": label, "rows": int(counts[person]), **_told(draws, ci_prob),
-                        "p_direction": max(positive, 1 - positive), "direction": 1 if positive >= 0.5 else -1, **known,
-                    }
-                )  # fmt: skip
+        for effect, person, count, draws in answers(fit, shape):
+            positive = float((draws > 0).mean())
+            rows.append(
+                {
+                    "effect": effect, "blend_shape": shape or "", "participant": person, "rows": count,
+                    **_told(draws, ci_prob), "p_direction": max(positive, 1 - positive),
+                    "direction": 1 if positive >= 0.5 else -1, **known,
+                }
+            )  # fmt: skip
     return pd.DataFrame(rows, columns=list(PERSON_COLUMNS))
+
+
+def _answers(fit: xr.DataTree, shape: str | None) -> Iterator[tuple[str, str, int, np.ndarray]]:
+    """Effect, person, rows and (draw,) the answer."""
+    mine = _persons(fit, shape, "person_effects")
+    fixed = coefficients_of(fit, shape, mine.outcome.design.coefficients)
+    counts = np.bincount(mine.codes, minlength=len(mine.levels))
+    weights = _weights(mine)
+    for number, term in enumerate(mine.terms):
+        effects = effects_of(fit, shape, f"{term}|{WHO}", "person_effects")
+        for person, label in enumerate(mine.levels):
+            draws = fixed @ weights[person, number] + effects[:, person]
+            yield "Intercept" if term == "1" else term, label, int(counts[person]), draws
+
+
+def _answers_of_family(fit: xr.DataTree, shape: str | None) -> Iterator[tuple[str, str, int, np.ndarray]]:
+    """The same, as contrasts of the person's mean response."""
+    blocks = [block for block in design_of(fit, shape).blocks if block.factor == WHO]
+    terms = [term for block in blocks for term in block.terms]
+    if not terms:
+        raise _without_term(fit, "person_effects")
+    codes, levels = blocks[0].codes, blocks[0].levels
+    counts = np.bincount(codes, minlength=len(levels))
+    names = ["Intercept" if term == "1" else term for term in terms]
+    for person, label in enumerate(levels):
+        at = np.flatnonzero(codes == person) if counts[person] else np.arange(len(codes))
+        effects = [effects_of(fit, shape, f"{term}|{WHO}", "person_effects")[:, person] for term in terms]
+        found = response_of_level(fit, shape, names, WHO, np.column_stack(effects), at)
+        for name in names:
+            yield name, label, int(counts[person]), found[name]
+
+
+def _without_term(fit: xr.DataTree, what: str) -> FitError:
+    return FitError(
+        f"{what}: expected a model with a group term of {WHO}, found {fit.attrs['formula']!r}: add "
+        f"(valence | {WHO})."
+    )
 
 
 def _weights(mine: _Person) -> np.ndarray:
@@ -179,6 +209,13 @@ def reliability(fit: xr.DataTree, *, by_person: bool = False, ci_prob: float = 0
         For other families, models without such a term, or fits without stored rows.
     """
     failed = _checked(fit, ci_prob)
+    check_rows(fit, "reliability")
+    if fit.attrs.get("family", "gaussian") != "gaussian":
+        raise FitError(
+            f"reliability: expected a Gaussian fit, found family {fit.attrs['family']!r}, whose rows scatter by as "
+            "much as their mean asks, so that the error of a person's answer is another for every person: see "
+            "person_effects for each person's own uncertainty."
+        )
     rows = []
     for shape in outcomes_of(fit):
         verdict = {"verdict": "failed" if (shape or "") in failed else "passed"}
