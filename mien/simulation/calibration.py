@@ -23,12 +23,13 @@ import numpy as np
 import pandas as pd
 from joblib import Parallel, delayed
 
-from mien.models.engines.collapsed.density import Density, make_density
+from mien.models.engines.collapsed.density import Density, SeriesBlock, make_density
 from mien.models.engines.collapsed.engine import prepare
 from mien.models.engines.collapsed.importance import Weighted, importance_sample, quantities
 from mien.models.engines.collapsed.moments import moments_of
 from mien.models.engines.collapsed.parameters import Parameters
 from mien.models.engines.collapsed.places import Places
+from mien.models.engines.collapsed.series_effects import find_series_block, without_block
 from mien.models.engines.problem import Outcome, Problem
 from mien.models.fitting import make_problem
 from mien.models.smooths import sd_name
@@ -147,19 +148,33 @@ def calibrate(
 
 
 class _Setup(NamedTuple):
-    """What all replicates share. names : of the quantities, those that both models have."""
+    """What all replicates share. names : of the quantities, those that both models have.
+
+    series : number of the block that is integrated out with the residuals, None for none.
+    """
 
     simulated: Outcome
     fitted: Outcome
     places: Places
     names: tuple[str, ...]
+    series: int | None
 
     @staticmethod
     def of(spec: ModelSpec, fitted: ModelSpec, data: pd.DataFrame) -> "_Setup":
         simulated, mine = (_single_outcome(model, data) for model in (spec, fitted))
-        density = prepare(Problem("gaussian", (mine,)), threads=1)[0].density
+        density = prepare(Problem("gaussian", (mine,)), threads=1, of_series=True)[0].density
         world = draw_model(simulated, np.random.default_rng(0))
-        return _Setup(simulated, mine, density.places, tuple(_Posterior(density, mine).truth(world)))
+        names = tuple(_Posterior(density, mine).truth(world))
+        return _Setup(simulated, mine, density.places, names, find_series_block([mine]))
+
+    def density(self, outcome: Outcome) -> tuple[Density, np.ndarray]:
+        """As the engine makes it, and a theta to start from."""
+        number = self.series
+        rest = outcome if number is None else without_block(outcome, number)
+        return make_density(
+            outcome.design.coefficients, outcome.design.blocks, outcome.priors, moments_of(rest),
+            outcome.residual.strata, self.places, series=None if number is None else SeriesBlock(outcome, number),
+        )  # fmt: skip
 
 
 def _single_outcome(spec: ModelSpec, data: pd.DataFrame) -> Outcome:
@@ -193,10 +208,7 @@ def _replicate(setup: _Setup, seed: np.random.SeedSequence, saboteurs: bool) -> 
     )
     wrong: dict[str, np.ndarray] = {}
     try:
-        density, start = make_density(
-            outcome.design.coefficients, outcome.design.blocks, outcome.priors, moments_of(outcome),
-            outcome.residual.strata, setup.places,
-        )  # fmt: skip
+        density, start = setup.density(outcome)
         found = _weighted(density, start, theta_seed)
     except FitError as error:
         zeros = np.zeros(len(setup.names))
@@ -246,6 +258,8 @@ class _Posterior:
         self.density, self.outcome = density, outcome
         self.parameters: Parameters = density.parameters
         self.effects = _two_of_each_factor(outcome)
+        number = None if density.series is None else find_series_block([outcome])
+        self.of_series = "" if number is None else outcome.design.blocks[number].factor
 
     def truth(self, world: ModelDraw) -> dict[str, float]:
         """What was drawn."""
@@ -269,7 +283,11 @@ class _Posterior:
         for place, name in enumerate(self.outcome.design.coefficients):
             values[name] = drawn.coefficients[:, place]
         for name, (term, factor, level) in self.effects.items():
-            values[name] = drawn.effects[:, self._column(term, factor, level)]
+            if factor == self.of_series:
+                assert drawn.of_series is not None
+                values[name] = drawn.of_series[:, level]
+            else:
+                values[name] = drawn.effects[:, self._column(term, factor, level)]
         return values
 
     def theta(self, hyperparameters: Hyperparameters) -> np.ndarray:
@@ -315,7 +333,7 @@ class _Posterior:
     def _column(self, term: str, factor: str, level: int) -> int:
         """In draws of effects, which go by factor, level, term."""
         blocks, layout = self.outcome.design.blocks, self.density.places.structure.layout
-        factors = list(dict.fromkeys(block.factor for block in blocks))
+        factors = [name for name in dict.fromkeys(block.factor for block in blocks) if name != self.of_series]
         terms = [name for block in blocks if block.factor == factor for name in block.terms]
         number = factors.index(factor)
         return layout.start(number) + layout.sizes[number] * level + terms.index(term)

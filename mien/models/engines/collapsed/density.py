@@ -360,9 +360,8 @@ class Density:
 
         def chunk(place: int) -> None:
             some = slice(bounds[place], bounds[place + 1])
-            kernels.draw_series(
-                series.numbers, shares, raw[some], point[some], spread, series.level, result[some]
-            )
+            mine = raw[some].astype(np.float64)  # one type of argument, which is compiled once
+            kernels.draw_series(series.numbers, shares, mine, point[some], spread, series.level, result[some])
 
         in_pool(chunk, range(self.threads), self.threads)
         return result.astype(np.float32)

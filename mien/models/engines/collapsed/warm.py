@@ -16,7 +16,7 @@ __all__ = ["warm"]
 
 
 def warm() -> None:
-    """Fit a few rows with everything that has a kernel of its own: one component, several, autocorrelation, series' effects; pooling.
+    """Fit a few rows with all that has a kernel of its own: one component, several, AR(1), series' effects; pooling.
 
     Of gradients, which searches in many dimensions and NUTS ask for, there is one.
     """
