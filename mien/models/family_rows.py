@@ -8,7 +8,7 @@
 
 Effects of a unit are integrated by importance sampling with points of a Sobol sequence. They are sampled as the
 population's root times v, v ~ N(0, 1), so that a standard deviation near 0 is no special case; the proposal is what the
-posterior says of the unit's v, made wider.
+posterior says of the unit's v given the draw's standard deviations and coefficients (by regression), made wider.
 """
 
 from collections.abc import Mapping
@@ -28,7 +28,7 @@ __all__ = [
 ]  # fmt: skip
 
 CHUNK = 500_000  # densities that are worked on at once
-POINTS = 64  # of one of two Sobol sequences
+POINTS = 32  # of one of two Sobol sequences
 WIDER = 1.3  # sds of the proposal, relative to those of the posterior
 
 
@@ -170,14 +170,21 @@ def integrated_densities(
     factor : the group factor whose levels are the units. code : (row,) the unit of each row, from 0, all in use.
     """
     rows = family_rows(fit, shape, picked, without=factor, what="log_likelihood")
-    root, v, z = _standard_effects(fit, shape, factor)
+    root, v, z, known = _standard_effects(fit, shape, factor)
     block = next(block for block in design_of(fit, shape).blocks if block.factor == factor)
     units = int(code.max()) + 1
     result, error = np.empty((len(picked), units)), np.empty(units)
     for unit in range(units):
         at = np.flatnonzero(code == unit)
         own = v[:, block.codes[at[0]]]
-        halves = [_integral(rows, at, z[at], root[picked], own, [seed, unit, half]) for half in range(2)]
+        mean = known @ np.linalg.lstsq(known, own, rcond=None)[0]
+        lower = WIDER * np.linalg.cholesky(
+            np.atleast_2d(np.cov((own - mean).T)) + 1e-6 * np.eye(own.shape[1])
+        )
+        halves = [
+            _integral(rows, at, z[at], root[picked], mean[picked], lower, [seed, unit, half])
+            for half in range(2)
+        ]
         result[:, unit] = np.logaddexp(*halves) - np.log(2.0)
         error[unit] = 0.5 * np.sqrt(((halves[0] - halves[1]) ** 2).mean())
     return result, error
@@ -185,25 +192,49 @@ def integrated_densities(
 
 def _standard_effects(
     fit: xr.DataTree, shape: str | None, factor: str
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Roots of the population's covariance (draw, term, term), effects as root × v: v (draw, level, term), columns."""
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Roots of the population's covariance (draw, term, term); effects as root × v: v (draw, level, term); columns.
+
+    Last what a draw tells of v, (draw, feature): 1, log sds and coefficients.
+    """
     columns = design_columns(fit, shape)
     number = next(place for place, (name, _, _) in enumerate(columns.blocks) if name == factor)
     _, terms, z = columns.blocks[number]
-    values, vectors = np.linalg.eigh(effect_covariances(fit, shape, columns)[number])
-    root = vectors * np.sqrt(np.maximum(values, 0.0))[:, None, :]
+    covariance = effect_covariances(fit, shape, columns)[number]
+    sd = np.sqrt(np.diagonal(covariance, axis1=1, axis2=2))
+    scale = np.where(sd > 0, sd, 1.0)
+    corr = covariance / (scale[:, :, None] * scale[:, None, :])
+    corr = np.where(np.eye(len(terms), dtype=bool), 1.0, corr)
+    lower = np.linalg.cholesky(corr)  # which changes smoothly from draw to draw, as eigenvectors do not
     effects = np.stack(
         [effects_of(fit, shape, f"{term}|{factor}", "log_likelihood") for term in terms], axis=-1
     )
-    return root, np.einsum("dij,dlj->dli", np.linalg.pinv(root), effects), np.asarray(z, dtype=np.float64)
+    v = np.linalg.solve(lower, (effects / scale[:, None, :]).transpose(0, 2, 1)).transpose(0, 2, 1)
+    coefficients = parameter_draws(fit, shape, {"": columns.predictors[""][0]})[""]
+    known = np.column_stack([np.log(scale), coefficients])
+    known = np.column_stack(
+        [np.ones(len(known)), (known - known.mean(axis=0)) / np.maximum(known.std(axis=0), 1e-12)]
+    )
+    return sd[:, :, None] * lower, v, np.asarray(z, dtype=np.float64), known
 
 
 def _integral(
-    rows: FamilyRows, at: np.ndarray, z: np.ndarray, root: np.ndarray, v: np.ndarray, seed: list[int]
-) -> np.ndarray:
-    """(draw,) log of the mean over the population of a unit's likelihood. v : (draw, term) what the posterior says."""
-    points, log_weight = _proposed(v, seed)
-    shift = np.einsum("ri,dij,pj->drp", z, root, points, optimize=True)
+    rows: FamilyRows, at: np.ndarray, z: np.ndarray, root: np.ndarray, mean: np.ndarray, lower: np.ndarray,
+    seed: list[int],
+) -> np.ndarray:  # fmt: skip
+    """(draw,) log of the mean over the population of a unit's likelihood.
+
+    Parameters
+    ----------
+    mean : (draw, term) of the proposal of v; lower : (term, term) root of its covariance.
+    """
+    from scipy.stats import qmc
+
+    uniform = qmc.Sobol(len(lower), rng=np.random.default_rng(seed)).random(POINTS)
+    normal = ndtri(np.clip(uniform, 1e-12, 1.0 - 1e-12))
+    v = mean[:, None] + normal @ lower.T
+    log_weight = 0.5 * ((normal**2).sum(axis=1) - (v**2).sum(axis=2)) + np.log(np.diag(lower)).sum()
+    shift = np.einsum("ri,dij,dpj->drp", z, root, v, optimize=True)
     draws, count, size = shift.shape
     result = np.empty(draws)
     step = max(1, CHUNK // (count * size))
@@ -215,22 +246,8 @@ def _integral(
             for name, value in rows.further.items()
         }
         density = _densities(rows.family, rows.response[at], eta, further).sum(axis=1)
-        result[some] = logsumexp(density + log_weight, axis=1) - np.log(size)
+        result[some] = logsumexp(density + log_weight[some], axis=1) - np.log(size)
     return result
-
-
-def _proposed(v: np.ndarray, seed: list[int]) -> tuple[np.ndarray, np.ndarray]:
-    """Points (point, term) about the posterior's v, and log N(v; 0, 1) − log of their density, (point,)."""
-    from scipy.stats import qmc
-
-    terms = v.shape[1]
-    uniform = qmc.Sobol(terms, rng=np.random.default_rng(seed)).random(POINTS)
-    normal = ndtri(np.clip(uniform, 1e-12, 1.0 - 1e-12))
-    covariance = np.atleast_2d(np.cov(v.T)) + 1e-6 * np.eye(terms)
-    lower = WIDER * np.linalg.cholesky(covariance)
-    points = v.mean(axis=0) + normal @ lower.T
-    log_weight = -0.5 * (points**2).sum(axis=1) + 0.5 * (normal**2).sum(axis=1) + np.log(np.diag(lower)).sum()
-    return points, log_weight
 
 
 def _densities(

@@ -115,6 +115,43 @@ def test_a_persons_density_is_that_of_quadrature(fit_of, family):
     assert far(by_quadrature(fit, picked, who, sd_factor=0.7)).any()  # the saboteur: another population
 
 
+def by_grid(fit, picked, who, correlated=True):
+    """The same for two effects that go together, over a square grid."""
+    rows, posterior = family_rows(fit, None, picked, without="participant"), fit["posterior"].dataset
+    natural = natural_parameters(rows.family, rows.further)
+    columns = [fit["constant_data"][f"{term}|participant column"].to_numpy() for term in ("1", "valence")]
+    side = np.linspace(-6, 6, 61)
+    one, two = (axis.ravel() for axis in np.meshgrid(side, side))
+    prior = stats.norm.logpdf(one) + stats.norm.logpdf(two) + 2 * np.log(side[1] - side[0])
+    result = np.empty((len(picked), who.max() + 1))
+    for d, at in enumerate(picked):
+        mine = posterior.isel(chain=at // posterior.sizes["draw"], draw=at % posterior.sizes["draw"])
+        r = float(mine["participant_corr"][0, 1]) * correlated
+        u = float(mine["1|participant_sigma"]) * one
+        w = float(mine["valence|participant_sigma"]) * (r * one + np.sqrt(1 - r**2) * two)
+        own = {name: value[0, d] for name, value in natural.items()}
+        eta = rows.eta[:, d][:, None] + columns[0][:, None] * u + columns[1][:, None] * w
+        density = row_log_densities(rows.family, np.repeat(rows.response, len(one)), eta.ravel(), own)
+        for person in range(who.max() + 1):
+            total = density.reshape(eta.shape)[who == person].sum(axis=0) + prior
+            result[d, person] = logsumexp(total)
+    return result
+
+
+def test_two_effects_that_go_together_are_those_of_a_grid(fit_of):
+    fit = fit_of("ordered_beta", "raw ~ valence + (valence | participant) + (1 | stimulus)")
+    picked = np.arange(0, 2000, 200)
+    who = fit["constant_data"]["participant index"].to_numpy()
+    found, error = integrated_densities(fit, None, picked, "participant", who)
+
+    def far(exact):
+        return np.abs((found - exact).mean(axis=0)) > 4 * error + 1e-4
+
+    assert not far(by_grid(fit, picked, who)).any()
+    assert error.max() < 0.1
+    assert far(by_grid(fit, picked, who, correlated=False)).any()  # the saboteur
+
+
 # Checks and PIT
 
 
