@@ -20,7 +20,7 @@ __all__ = ["StoredChecks", "stored_checks", "with_checks"]
 
 GROUP = "checks"
 DRAWS, FEWEST_DRAWS = 200, 25
-NUMBERS = 40_000_000  # rows × draws of one shape that are held at once; PIT takes twice as many draws
+NUMBERS = 2_000_000  # rows × draws of one shape that PIT takes, which are twice as many as the others
 NEVER = "they were not run with this fit"
 
 
@@ -37,7 +37,7 @@ def with_checks(fit: xr.DataTree, *, draws: int | None = None) -> xr.DataTree:
 
     Parameters
     ----------
-    draws : as in `checks`; None takes 200, fewer where there are more than 100,000 rows.
+    draws : as in `checks`; None takes 200, fewer where there are more than 5,000 rows.
     """
     result = fit.copy()
     if GROUP in result.children:
