@@ -193,7 +193,7 @@ def test_a_small_time_model_is_calibrated():
 
 class Inside(NamedTuple):
     """Of one study: whether the whole difference lies within its band, within its pointwise intervals, and within a
-    band of .6 of its width; whether the fit failed."""
+    band of half its width; whether the fit failed."""
 
     band: bool
     points: bool
@@ -214,7 +214,7 @@ def inside_of(truth, fit):
     )
     return Inside(
         held("band_lower", "band_upper"), held("eti_lower", "eti_upper"),
-        bool((np.abs(truth - middle) <= 0.6 * half).all()), fit.attrs["diagnostics"] != "passed",
+        bool((np.abs(truth - middle) <= 0.5 * half).all()), fit.attrs["diagnostics"] != "passed",
     )  # fmt: skip
 
 
@@ -223,7 +223,7 @@ def shares(name, found):
     share = Inside(*np.mean(found, axis=0))
     print(
         f"\n{name}: {len(found)} studies, {100 * share.failed:.1f} % of fits failed; bands hold {share.band:.3f}, "
-        f"pointwise intervals {share.points:.3f}, bands of .6 of the width {share.narrow:.3f}"
+        f"pointwise intervals {share.points:.3f}, bands of half the width {share.narrow:.3f}"
     )
     return share
 
