@@ -24,7 +24,9 @@ import xarray as xr
 from mien.models.derived_columns import add_derived_as_stored, wanted_columns
 from mien.models.design import effect_columns, new_columns
 from mien.models.diagnostics import outcomes_of
+from mien.models.family_rows import natural_parameters
 from mien.models.levels import codes_of
+from mien.models.likelihood_replicates import draw_response
 from mien.models.likelihoods import LIKELIHOODS, parameter_columns
 from mien.models.mean_response import has_link, parameter_draws, response_moments
 from mien.models.refit import coefficients_of, effects_of, fit_coding, of_shape
@@ -92,7 +94,7 @@ def predict(
     SpecError
         For columns that are missing, levels that the fit has not, or columns that a grid cannot give.
     FitError
-        For group effects that were not stored, or new observations of families other than the Gaussian.
+        For group effects that were not stored.
     """
     if not 0 < ci_prob < 1:
         raise FitError(f"ci_prob: expected a number between 0 and 1, found {ci_prob!r}.")
@@ -153,11 +155,6 @@ def _prepared(fit: xr.DataTree, grid: pd.DataFrame, kind: str, level: str) -> _G
     if not isinstance(grid, pd.DataFrame) or not len(grid):
         raise FitError(f"grid: expected a pandas.DataFrame with rows, found {type(grid).__name__} without.")
     spec = ModelSpec.from_json(str(fit.attrs["model_spec"]))
-    if kind == "outcome" and spec.family != "gaussian":
-        raise FitError(
-            f"predict: expected kind 'mean' of family {spec.family!r}, found 'outcome', which is there for Gaussian "
-            "models only."
-        )
     formula = parse_formula(spec.formula)
     frame = grid.reset_index(drop=True)
     if "blend_shape" in frame.columns and outcomes_of(fit) != [None]:
@@ -223,7 +220,7 @@ def _with_derived(fit: xr.DataTree, spec: ModelSpec, formula: Formula, frame: pd
 
 def _check_grid(formula: Formula, spec: ModelSpec, frame: pd.DataFrame, kind: str) -> None:
     needed = [*_columns_of_the_mean(spec, formula), *parameter_columns(spec)]
-    if kind == "outcome":
+    if kind == "outcome" and spec.family == "gaussian":
         alone = [spec.standard_errors] if spec.standard_errors else []
         needed = [*needed, *spec.sigma_by, *alone]
     needed = list(dict.fromkeys(needed))
@@ -260,10 +257,30 @@ def _all_draws(fit: xr.DataTree, grid: _Grid, seed: int) -> np.ndarray:
             elif has_link(fit):
                 root = _root(fit, shape, factor, terms)
                 variance += (np.einsum("rt,dtk->drk", columns, root) ** 2).sum(axis=2)
-        result[:, place] = _averaged(fit, shape, grid, mean, variance) if has_link(fit) else mean
         if grid.kind == "outcome":
-            result[:, place] += _row_sd(fit, shape, grid) * rng.standard_normal(mean.shape)
+            result[:, place] = _new_values(fit, shape, grid, mean, rng)
+        else:
+            result[:, place] = _averaged(fit, shape, grid, mean, variance) if has_link(fit) else mean
     return result
+
+
+def _new_values(
+    fit: xr.DataTree, shape: str | None, grid: _Grid, eta: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
+    """(draw, row) values around the linear predictors."""
+    family = grid.spec.family
+    if family == "gaussian":
+        return eta + _row_sd(fit, shape, grid) * rng.standard_normal(eta.shape)
+    return draw_response(family, eta, natural_parameters(family, _further(fit, shape, grid)), rng)
+
+
+def _further(fit: xr.DataTree, shape: str | None, grid: _Grid) -> dict[str, np.ndarray]:
+    """Further parameters of the family, or linear predictors of them, (draw, row) or (draw, 1)."""
+    drawn = parameter_draws(fit, shape, {name: names for name, (names, _) in grid.parameters.items()})
+    return {
+        name: drawn[name] @ columns.T if names else drawn[name]
+        for name, (names, columns) in grid.parameters.items()
+    }
 
 
 def _effects(
@@ -325,11 +342,7 @@ def _averaged(
     fit: xr.DataTree, shape: str | None, grid: _Grid, eta: np.ndarray, variance: np.ndarray
 ) -> np.ndarray:
     """(draw, row) mean of a family with a link at η + a normal variable of this variance."""
-    drawn = parameter_draws(fit, shape, {name: names for name, (names, _) in grid.parameters.items()})
-    further = {
-        name: drawn[name] @ columns.T if names else drawn[name]
-        for name, (names, columns) in grid.parameters.items()
-    }
+    further = _further(fit, shape, grid)
     nodes, weight = np.polynomial.hermite_e.hermegauss(NODES)
     spread = np.sqrt(variance)
     return sum(

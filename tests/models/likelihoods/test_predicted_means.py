@@ -8,7 +8,6 @@ from scipy.stats import norm
 
 import mien
 from mien.models import prediction_draws
-from mien.study.errors import FitError
 
 GRID = pd.DataFrame({"valence": ["negative", "positive"]})
 
@@ -67,8 +66,30 @@ def test_regressions_of_parameters_count(fit_of):
         assert found[:, place] == pytest.approx(moving * inside, rel=1e-5)
 
 
-def test_new_observations_of_other_families_are_refused(fit_of):
+FAMILIES = ("student_t", "ordered_beta", "zero_inflated_beta", "zero_one_inflated_beta", "hurdle_gamma")
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_new_observations_average_to_the_mean(fit_of, family):
+    """Of new persons: within five standard errors of the mean that is integrated over them."""
+    fit = fit_of(family)
+    grid = pd.concat(
+        [grid_of(fit)] * 50, ignore_index=True
+    )  # new levels are drawn row by row where none is named
+    values = prediction_draws(fit, grid, kind="outcome").to_numpy().reshape(-1, 50, 2)
+    wanted = prediction_draws(fit, grid_of(fit)).to_numpy().reshape(-1, 2)
+    excess = (values - wanted[:, None]).mean(axis=1)
+    error = excess.std(axis=0) / np.sqrt(len(excess))
+    assert (np.abs(excess.mean(axis=0)) < 5 * error).all()
+    shifted = (values - wanted[:, None, ::-1]).mean(axis=1)  # saboteur: the other valence's mean
+    assert (np.abs(shifted.mean(axis=0)) > 5 * error).any()
+    spread = values.std(axis=(0, 1))
+    assert (spread > 1.5 * wanted.std(axis=0)).all()  # more than the mean's own uncertainty
+
+
+def test_new_observations_have_the_chance_of_a_zero(fit_of):
     fit = fit_of("hurdle_gamma")
-    with pytest.raises(FitError, match="expected kind 'mean' of family 'hurdle_gamma'"):
-        mien.predict(fit, grid_of(fit), kind="outcome")
-    assert (mien.predict(fit, grid_of(fit))["mean"] > 0).all()
+    grid = pd.concat([grid_of(fit)] * 50, ignore_index=True)
+    zeros = (prediction_draws(fit, grid, kind="outcome").to_numpy() == 0).mean()
+    chance = flat(fit, "hu").mean()
+    assert zeros == pytest.approx(chance, abs=5 * np.sqrt(chance / 2000))
