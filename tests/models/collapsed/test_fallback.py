@@ -105,6 +105,7 @@ def test_the_last_resort_comes_after_more_points(near_zero, monkeypatch):
     assert found.theta.shape == (2, 150, 3)
     assert [note.split(":")[0] for note in found.notes if " points: " in note] == [
         "400 points",
+        "400 points",
         "1600 points",
     ]
 

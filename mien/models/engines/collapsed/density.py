@@ -26,7 +26,7 @@ from mien.models.engines.collapsed.elimination import Layout
 from mien.models.engines.collapsed.moments import Moments
 from mien.models.engines.collapsed.parameters import Natural, Parameters, make_parameters
 from mien.models.engines.collapsed.places import Places, make_places, packed_size, upper_triangle
-from mien.models.engines.collapsed.residual import Residuals
+from mien.models.engines.collapsed.residual import Residuals, components_of
 from mien.models.engines.collapsed.row_entries import row_entries
 from mien.models.engines.collapsed.series_effects import SeriesEffects, without_block
 from mien.models.engines.problem import Outcome
@@ -98,7 +98,7 @@ class Density:
         self.series: SeriesEffects | None = None
         self.residuals = Residuals.of(moments)
         self.coefficients, self.origin, basis = coordinates(names, priors, moments)
-        self._fill(moments.gram, basis)
+        self._fill(components_of(moments), basis)
         levels = np.diff(np.searchsorted(np.sort(places.term), np.arange(len(moments.columns.terms) + 1)))
         if series is not None:
             rest = without_block(series.outcome, series.number)
@@ -123,8 +123,8 @@ class Density:
         squares = gram @ np.outer(basis[-1], basis[-1]).ravel()
         self.squares = np.concatenate([np.bincount(places.stratum, mine, strata) for mine in squares])
         one, other = basis[places.pairs.T]
-        empty, none = np.zeros(0), np.zeros(0, dtype=np.int64)
-        dense, parts = empty, (none, none, none, empty, none)
+        empty, few, none = np.zeros(0), np.zeros(0, dtype=np.int32), np.zeros(0, dtype=np.int64)
+        dense, parts = empty, (few, few, few, empty, none)
         if components * strata == 1:
             products = (one[:, :, None] * other[:, None, :]).reshape(len(one), gram.shape[2])
             entries = products @ gram[0].T  # (pair, cell)
@@ -160,9 +160,10 @@ class Density:
             values.append(sums[there])
             begin += (begin[-1] + np.searchsorted(stratum[there], np.arange(strata), side="right")).tolist()
         every = np.concatenate(used)
-        return (
-            slot[every], row[every], column[every], np.concatenate(values), np.array(begin, dtype=np.int64)
-        )  # fmt: skip
+        short = (
+            one[every].astype(np.int32) for one in (slot, row, column)
+        )  # half of what the loop has to read
+        return (*short, np.concatenate(values), np.array(begin, dtype=np.int64))
 
     # Points
 

@@ -1,7 +1,8 @@
 """The posterior of theta by importance sampling, with a verdict of its own.
 
     rounds      `ROUNDS` for each of `runs` independent runs: the first around the mode, the others from the weighted
-                moments of the run's own points so far (weights smoothed, tempered while they are worth fewer than 40)
+                moments of the run's own points so far (weights smoothed, tempered while they are worth fewer than 40).
+                In `MANY` dimensions the second round is made of all runs' points: a run's own tell too little
     weight      p(y, theta) over the mixture of all rounds of the run; no point is thrown away
     khat        Pareto shape of the weights of all runs together; ≤ 0.5: their variance is finite
     ess         (Σ w)² / Σ w² of smoothed weights over all runs, each run having the same total; ≥ 400
@@ -42,7 +43,8 @@ KHAT, ESS, Z = 0.5, 400.0, 4.0
 ROUNDS = 4
 ENOUGH_FOR_MOMENTS = 40.0
 TEMPERATURES = (1.0, 0.7, 0.5, 0.35, 0.25, 0.15, 0.1, 0.05)
-MORE = 4  # times the points of a second attempt
+ATTEMPTS = (1, 1, 4)  # times the points; those after the first start from what the one before has learnt
+MANY = 8  # dimensions from which the second round's proposal is made of the points of all runs
 
 
 class Weighted(NamedTuple):
@@ -117,13 +119,13 @@ def sample_theta(
     outcome: str = "",
     start: np.ndarray | None = None,
 ) -> Weighted | Sampled:
-    """The whole ladder: importance sampling, the same with more points, NUTS.
+    """The whole ladder: importance sampling, again from what was learnt, with more points, NUTS.
 
     Parameters
     ----------
     density : of one outcome; `outcome` is its name, for messages.
-    points : of the first attempt, shared by `runs`; the second has `MORE` times as many, and its second round is from
-        the weighted moments of the first attempt.
+    points : of an attempt, shared by `runs`, times `ATTEMPTS`. Later attempts draw their second round
+        from the weighted moments of the attempt before.
     draws : a chain, where it comes to NUTS, with as many chains as runs.
     start : (dim,) where the search for the mode begins.
 
@@ -136,20 +138,17 @@ def sample_theta(
         return _single(density, outcome)
     frame = make_frame(density.parameters)
     mode = find_mode(density, outcome=outcome, start=start)
-    seeds = seed.spawn(3)
+    seeds = seed.spawn(len(ATTEMPTS) + 1)
     split = split_start(density, frame, mode)
-    rngs = _generators(seeds[0], runs)
-    found = _attempt(density, frame, (split,), points=points, rngs=rngs, outcome=outcome)
-    if found.passed:
-        return found
-    notes = (*found.notes, f"{points} points: {found.reason}")
-    better = _next_proposal(frame, split, *_pooled(frame, found))
-    rngs = _generators(seeds[1], runs)
-    found = _attempt(density, frame, (split, better), points=MORE * points, rngs=rngs, outcome=outcome)
-    if found.passed:
-        return found._replace(notes=(*notes, *found.notes))
-    notes = (*notes, *found.notes, f"{MORE * points} points: {found.reason}")
-    return sample_by_nuts(density, mode, draws=draws, chains=runs, seed=seeds[2], notes=notes)
+    given, notes = (split,), ()
+    for own, times in zip(seeds, ATTEMPTS, strict=False):
+        rngs = _generators(own, runs)
+        found = _attempt(density, frame, given, points=times * points, rngs=rngs, outcome=outcome)
+        if found.passed:
+            return found._replace(notes=(*notes, *found.notes))
+        notes = (*notes, *found.notes, f"{times * points} points: {found.reason}")
+        given = (split, _next_proposal(frame, split, *_pooled(frame, found)))
+    return sample_by_nuts(density, mode, draws=draws, chains=runs, seed=seeds[-1], notes=notes)
 
 
 def _pooled(frame: Frame, found: Weighted) -> tuple[np.ndarray, np.ndarray]:
@@ -204,7 +203,10 @@ def _run_rounds(
         else:
             done = slice(0, number * size)
             log_weight = log_p[:, done] - _log_mean(log_q[:number, :, done])
-            proposal = _next_proposal(frame, given[0], x[:, done], log_weight)
+            together = (1, -1) if number == 1 and dim >= MANY else (runs, number * size)
+            proposal = _next_proposal(
+                frame, given[0], x[:, done].reshape(*together, dim), log_weight.reshape(together)
+            )
         x[:, new] = draw(proposal, frame, size, rngs)
         log_p[:, new] = _values(density, frame, x[:, new])
         for earlier, other in enumerate(proposals):

@@ -2,11 +2,13 @@
 
     independent      variance σ_s² + se²:  one sum a stratum, weight 1 / variance
     AR(1)            a series y₁ … y_T with gaps g_j ≥ 1 between neighbours, correlation ρ^g:
-                     r'R⁻¹r = r₁² + Σ_j (r_{j+1} − ρ^{g_j} r_j)² / (1 − ρ^{2 g_j}),   |R| = Π_j (1 − ρ^{2 g_j})
+                     r'R⁻¹r = r₁² + Σ_j (r_{j+1} − p_j r_j)² / (1 − p_j²),   p_j = ρ^{g_j},   |R| = Π_j (1 − p_j²)
+                            = Σ_j r_j² + Σ_j [p_j² (r_{j+1}² + r_j²) − p_j 2 r_{j+1} r_j] / (1 − p_j²)
 
-so that for each distinct gap three sums are needed (later, earlier, cross), and the likelihood is linear in all sums
-with weights that depend on σ and ρ alone. `Residuals.weights` gives them for many points at once, `pull_back` the
-chain rule, for one or many.
+so that beside the sum over all rows two sums are needed for each distinct gap (both neighbours' squares, and across),
+and the likelihood is linear in all sums with weights that depend on σ and ρ alone. `components_of` makes these of the
+moments, which keep later and earlier rows apart. `Residuals.weights` gives the weights for many points at once,
+`pull_back` the chain rule, for one or many.
 """
 
 from typing import NamedTuple
@@ -15,7 +17,20 @@ import numpy as np
 
 from mien.models.engines.collapsed.moments import Moments
 
-__all__ = ["Residuals", "Weights"]
+__all__ = ["Residuals", "Weights", "components_of"]
+
+
+def components_of(moments: Moments) -> np.ndarray:
+    """(component, cell, column + 1, column + 1): all rows; then for each gap both neighbours' squares, and across."""
+    gram = moments.gram
+    if not moments.gaps:
+        return gram
+    later, earlier, across = gram[1::3], gram[2::3], gram[3::3]
+    found = np.empty((1 + 2 * len(later), *gram.shape[1:]))
+    np.add(gram[0], later.sum(axis=0), out=found[0])
+    np.add(later, earlier, out=found[1::2])
+    found[2::2] = across
+    return found
 
 
 class Weights(NamedTuple):
@@ -62,11 +77,7 @@ class Residuals(NamedTuple):
             power = rho**gap
             left = 1.0 - power**2
             log_determinant = log_determinant + np.log(left) * self.pairs[:, place].sum()
-            parts += [
-                inverse / left[:, None],
-                inverse * (power**2 / left)[:, None],
-                inverse * (-power / left)[:, None],
-            ]
+            parts += [inverse * (power**2 / left)[:, None], inverse * (-power / left)[:, None]]
         return Weights(np.concatenate(parts, axis=1), log_determinant)
 
     def pull_back(
@@ -106,10 +117,9 @@ class Residuals(NamedTuple):
         for place, gap in enumerate(self.gaps):
             power, slope = rho**gap, gap * rho ** (gap - 1)
             left = 1.0 - power**2
-            first = 1 + 3 * place
-            later, earlier, cross = (by_weight[..., first + which, :] for which in range(3))
+            both, cross = by_weight[..., 1 + 2 * place, :], by_weight[..., 2 + 2 * place, :]
             across, over = power[..., None], left[..., None]
-            by_inverse += (later + across**2 * earlier - across * cross) / over
-            by_power = inverse * (2.0 * across * (later + earlier) - (1.0 + across**2) * cross) / over**2
+            by_inverse += (across**2 * both - across * cross) / over
+            by_power = inverse * (2.0 * across * both - (1.0 + across**2) * cross) / over**2
             by_rho += (by_power.sum(axis=-1) + power / left * self.pairs[:, place].sum()) * slope
         return by_inverse, by_rho

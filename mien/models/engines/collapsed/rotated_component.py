@@ -104,9 +104,9 @@ class Component:
         first = len(term) - self.own - len(self.pull)
         term[first:] = effects
         term[first : first + self.own] = np.arange(effects - self.own, effects)
-        none, empty = np.zeros(0, dtype=np.int64), np.zeros(0)
+        none, few, empty = np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int32), np.zeros(0)
         self.numbers = kernels.Numbers(
-            term, dense, none, none, none, none, empty, places.prior_slot, places.prior_row, places.prior_column,
+            term, dense, none, few, few, few, empty, places.prior_slot, places.prior_row, places.prior_column,
             places.prior_coefficient,
         )  # fmt: skip
 
