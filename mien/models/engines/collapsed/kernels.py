@@ -28,7 +28,7 @@ from numba import njit
 
 from mien.models.engines.collapsed.tiles import subtract_block
 
-__all__ = ["NO_SERIES", "Numbers", "SeriesNumbers", "draw", "draw_series", "factorise", "gradient"]
+__all__ = ["Numbers", "SeriesNumbers", "draw", "draw_series", "factorise", "gradient", "work_space"]
 
 ROWS = 16  # eliminated at once within a supernode
 SMALL = 2  # variables of a leaf that is scaled and eliminated in one pass
@@ -606,14 +606,20 @@ def _slopes(  # noqa: PLR0913, PLR0917
             by_scale[numbers.term[i]] += by_s[i]
 
 
+@njit(**inner)
+def work_space(plan, numbers, components):
+    """What `factorise` writes to: panels, pooled, lines and s; and room for U'⁻¹c (response · variable,)."""
+    total, variables, responses = plan.panel[-1], plan.start[-1], _responses(plan)
+    lines = np.empty(numbers.series.pattern.size * numbers.series.value.shape[1])
+    pooled = np.empty(total if components != 1 else 0)
+    return np.zeros(total), pooled, lines, np.empty(variables + responses), np.empty(responses * variables)
+
+
 @njit(**options)
 def _draw(plan, numbers, a, scale, coefficients, shares, copies, noise, given, logdet, quadratic):  # noqa: PLR0913, PLR0917
     """What `draw` says."""
-    total, variables, responses = plan.panel[-1], plan.start[-1], _responses(plan)
-    panels, pooled = np.zeros(total), np.empty(total if a.shape[1] != 1 else 0)
-    lines = np.empty(numbers.series.pattern.size * numbers.series.value.shape[1])
-    s, y = np.empty(variables + responses), np.empty(responses * variables)
-    begin = 0
+    panels, pooled, lines, s, y = work_space(plan, numbers, a.shape[1])
+    begin, responses = 0, _responses(plan)
     for point in range(a.shape[0]):
         logdet[point] = factorise(
             plan,
@@ -637,10 +643,8 @@ def _draw(plan, numbers, a, scale, coefficients, shares, copies, noise, given, l
 @njit(**options)
 def _gradient(plan, numbers, a, scale, coefficients, shares, by_a, by_scale, by_coefficient, by_shares):  # noqa: PLR0913, PLR0917
     """Log |M| and Σ c'M⁻¹c; the gradient of K is added to zeros."""
-    total, variables, responses = plan.panel[-1], plan.start[-1], _responses(plan)
-    panels, z, pooled = np.zeros(total), np.zeros(total), np.empty(total if a.size != 1 else 0)
-    s, y = np.empty(variables + responses), np.empty(responses * variables)
-    lines = np.empty(numbers.series.pattern.size * numbers.series.value.shape[1])
+    panels, pooled, lines, s, y = work_space(plan, numbers, a.size)
+    z = np.zeros(panels.size)
     logdet = factorise(plan, numbers, a, scale, coefficients, shares, panels, pooled, lines, s)
     quadratic = _solution(plan, panels, y)
     if not math.isnan(logdet):

@@ -21,7 +21,7 @@ import numpy as np
 from numba import njit
 
 from mien.models.engines.collapsed.density import Density
-from mien.models.engines.collapsed.kernels import _back, _selected_inverse, _solution, factorise
+from mien.models.engines.collapsed.kernels import _back, _selected_inverse, _solution, factorise, work_space
 from mien.models.engines.collapsed.moments import Moments, moments_of, without
 from mien.models.engines.collapsed.parameters import Natural
 from mien.models.engines.collapsed.row_entries import cells_of_rows, row_entries
@@ -104,7 +104,11 @@ def _neighbours(outcome: Outcome, order: np.ndarray) -> tuple[np.ndarray, np.nda
 
 
 def unit_densities(density: Density, natural: Natural, units: UnitRows) -> np.ndarray:
-    """Log p(y_unit | the other rows, theta), (point, unit); NaN where a theta is not finite."""
+    """Log p(y_unit | the other rows, theta), (point, unit); NaN where a theta is not finite.
+
+    `density` eliminates all effects: one that has those of series among its residuals has no entries for them.
+    """
+    assert density.series is None
     points, count = len(natural.sd), len(units.unit_from) - 1
     result = np.empty((points, count))
     pair = _pairs(density)
@@ -193,28 +197,26 @@ def _take_out(units, row, rho, precision, covariance, mean, x, zx):
 def _unit_densities(  # noqa: PLR0913, PLR0917
     plan, numbers, a, scale, coefficients, shares, rho, inner, pair, units, precision, result
 ):
-    total, variables, entries = plan.panel[-1], plan.start[-1], pair.shape[0]
-    panels, z = np.zeros(total), np.zeros(total)
-    pooled, lines = np.empty(total if a.shape[1] != 1 else 0), np.empty(0)
-    s, y = np.empty(variables + 1), np.empty(variables)
+    variables, entries = plan.start[-1], pair.shape[0]
+    panels, pooled, lines, s, y = work_space(plan, numbers, a.shape[1])
+    z = np.zeros(panels.size)
     covariance, mean = np.empty((entries, entries)), np.empty(entries)
     x, zx = np.empty(entries + 1), np.empty(entries)
     for point in range(a.shape[0]):
         panels[:] = 0.0
-        if math.isnan(
-            factorise(
-                plan,
-                numbers,
-                a[point],
-                scale[point],
-                coefficients[point],
-                shares[point],
-                panels,
-                pooled,
-                lines,
-                s,
-            )
-        ):
+        logdet = factorise(
+            plan,
+            numbers,
+            a[point],
+            scale[point],
+            coefficients[point],
+            shares[point],
+            panels,
+            pooled,
+            lines,
+            s,
+        )
+        if math.isnan(logdet):
             result[point] = np.nan
             continue
         _solution(plan, panels, y)

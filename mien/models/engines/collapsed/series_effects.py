@@ -137,11 +137,16 @@ class SeriesEffects(NamedTuple):
         """(point, term) of the other terms."""
         return np.delete(sd, self.term, axis=1)
 
-    def at(self, sd: np.ndarray, sigma: np.ndarray, rho: np.ndarray) -> SeriesPoint:
-        """At points: sd (point, term), sigma (point, sigma), rho (point,)."""
+    def _given(self, sd: np.ndarray, sigma: np.ndarray, rho: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Tau (point, 1), 1/σ² (point, pattern), t (point, kind), s and D (point, pattern)."""
         tau, inverse = sd[:, self.term, None], sigma[:, self.patterns.sigma] ** -2.0
         weights = _weights(rho, self.patterns.gaps)
-        lost = 1.0 + tau**2 * inverse * (1.0 + weights @ self.patterns.number.T)
+        s = 1.0 + weights @ self.patterns.number.T
+        return tau, inverse, weights, s, 1.0 + tau**2 * inverse * s
+
+    def at(self, sd: np.ndarray, sigma: np.ndarray, rho: np.ndarray) -> SeriesPoint:
+        """At points: sd (point, term), sigma (point, sigma), rho (point,)."""
+        tau, inverse, weights, _, lost = self._given(sd, sigma, rho)
         lost = np.where(lost < MOST_OF_RESIDUAL, lost, np.inf)
         root = 0.5 * tau * inverse / np.sqrt(lost)
         square = np.einsum("np,pij,ni,nj->n", root**2, self.squares, weights, weights, optimize=True)
@@ -154,10 +159,7 @@ class SeriesEffects(NamedTuple):
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Gradient by tau (point,), sigma (point, sigma) and rho (point,) of F(shares) − ½ Σ log D."""
         patterns, kinds = self.patterns, len(self.patterns.gaps)
-        tau, own = sd[:, self.term, None], sigma[:, patterns.sigma]
-        inverse, weights = own**-2.0, _weights(rho, patterns.gaps)
-        s = 1.0 + weights @ patterns.number.T
-        lost = 1.0 + tau**2 * inverse * s
+        tau, inverse, _, s, lost = self._given(sd, sigma, rho)
         by_weight, by_root = by_shares[:, :kinds].copy(), by_shares[:, kinds:] * lost**-1.5
         often = patterns.series / lost
         by_tau = (0.5 * inverse * by_root - tau * inverse * s * often).sum(axis=1)
@@ -165,15 +167,14 @@ class SeriesEffects(NamedTuple):
         by_s = -0.25 * tau**3 * inverse**2 * by_root - 0.5 * tau**2 * inverse * often
         by_weight += by_s @ patterns.number
         by_sigma = np.zeros_like(sigma)
-        np.add.at(by_sigma.T, patterns.sigma, (-2.0 * by_inverse * inverse / own).T)
+        np.add.at(by_sigma.T, patterns.sigma, (-2.0 * by_inverse * inverse**1.5).T)
         gaps, power = patterns.gaps[1:], rho[:, None] ** (patterns.gaps[1:] - 1)
         slope = -2.0 * gaps * power / (1.0 + power * rho[:, None]) ** 2
         return by_tau, by_sigma, (by_weight[:, 1:] * slope).sum(axis=1)
 
     def spread(self, sd: np.ndarray, sigma: np.ndarray, rho: np.ndarray) -> np.ndarray:
         """(point, pattern, 2) for `draw_series`."""
-        tau, inverse = sd[:, self.term, None], sigma[:, self.patterns.sigma] ** -2.0
-        lost = 1.0 + tau**2 * inverse * (1.0 + _weights(rho, self.patterns.gaps) @ self.patterns.number.T)
+        tau, inverse, _, _, lost = self._given(sd, sigma, rho)
         return np.stack([0.5 * tau**2 * inverse / lost, np.abs(tau) / np.sqrt(lost)], axis=2)
 
 
