@@ -44,10 +44,12 @@ if TYPE_CHECKING:
     from mien.models.effect_tables import effects
     from mien.models.engines.bambi_model import to_bambi
     from mien.models.equal_stretches import first_seconds
+    from mien.models.families.co_activation import co_activation
     from mien.models.families.task import task
     from mien.models.families.time import time
     from mien.models.families.traits import traits
     from mien.models.families.valence import valence
+    from mien.models.factors.spec import FactorSpec
     from mien.models.fitting import fit
     from mien.models.group_draws import group_effects
     from mien.models.likelihood_rows import recommend_family
@@ -67,8 +69,8 @@ if TYPE_CHECKING:
     from mien.models.wrong_signs import expected_wrong_signs
 
 __all__ = [
-    "FAMILIES", "SHAPE_SETS", "ModelSpec", "check_notes", "checks", "compare", "curves", "design_check",
-    "effects", "expected_wrong_signs", "fingerprint", "first_seconds", "fit", "group_effects", "k_fold",
+    "FAMILIES", "SHAPE_SETS", "FactorSpec", "ModelSpec", "check_notes", "checks", "co_activation", "compare",
+    "curves", "design_check", "effects", "expected_wrong_signs", "fingerprint", "first_seconds", "fit", "group_effects", "k_fold",
     "load", "load_statistics", "log_likelihood", "lost_trials", "peaks", "person_effects", "pit",
     "pool_shapes", "posterior_predictive", "predict", "prediction_draws", "recommend_family", "reliability",
     "save", "score", "shape_contrasts", "sufficient_statistics", "task", "time", "to_bambi", "trait_slopes",
@@ -88,7 +90,9 @@ _HOMES = {
     "reliability": "person_tables",
     "expected_wrong_signs": "wrong_signs",
     "FAMILIES": "spec",
+    "FactorSpec": "factors.spec",
     "ModelSpec": "spec",
+    "co_activation": "families.co_activation",
     "curves": "courses",
     "design_check": "design_checks",
     "effects": "effect_tables",

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 import pandas as pd
@@ -33,6 +33,7 @@ from mien.models.engines.problem import (
     Residual,
     Settings,
 )
+from mien.models.factors.spec import FactorSpec
 from mien.models.levels import labels_in_use
 from mien.models.likelihood_rows import (
     check_response,
@@ -62,7 +63,7 @@ LIBRARIES = {"nuts": ("pymc", "nutpie"), "collapsed": ("numba",)}
 
 
 def fit(  # noqa: PLR0913  (the public face)
-    model: ModelSpec | str,
+    model: ModelSpec | FactorSpec | str,
     data: "pd.DataFrame | Statistics",
     *,
     participants: pd.DataFrame | None = None,
@@ -78,7 +79,7 @@ def fit(  # noqa: PLR0913  (the public face)
 
     Parameters
     ----------
-    model : a ModelSpec, e.g. `mien.models.valence()`, or a formula.
+    model : a ModelSpec, e.g. `mien.models.valence()`, a FactorSpec (`mien.models.co_activation()`), or a formula.
     data : a Trials table, or any DataFrame with the formula's columns; or what
         `mien.models.sufficient_statistics` made of the model and a table too large for memory.
     participants : person-level columns, joined by participant_id.
@@ -99,8 +100,11 @@ def fit(  # noqa: PLR0913  (the public face)
     SpecError, FitError
         With what was expected, found, and what to do.
     """
-    spec = spec_of(model, fields)
     _check_settings(draws, chains, seed)
+    if isinstance(model, FactorSpec):
+        settings = {"engine": engine, "draws": draws, "chains": chains, "seed": seed, "progress": progress}
+        return _fit_factors(model, data, participants, fields, **settings)
+    spec = spec_of(model, fields)
     if isinstance(data, pd.DataFrame):
         refuse_unequal_peaks(parse_formula(spec.formula), data)
         problem, rows, scales = make_problem(spec, data, participants)
@@ -131,6 +135,34 @@ def fit(  # noqa: PLR0913  (the public face)
         pool_fitted(tree, spec, problem, rows)
     if not group_effects:
         tree["posterior"] = xr.DataTree(tree["posterior"].to_dataset().drop_vars(group_effect_names(tree)))
+    return tree
+
+
+def _fit_factors(
+    spec: FactorSpec,
+    data: object,
+    participants: pd.DataFrame | None,
+    fields: Mapping[str, object],
+    **settings: Any,
+) -> xr.DataTree:
+    """A co-activation fit, with where its data came from."""
+    from mien.models.factors.fitting import fit_factors
+
+    if fields:
+        raise SpecError(f"fit: expected no fields beside a FactorSpec, found {next(iter(fields))}.")
+    if not isinstance(data, pd.DataFrame):
+        raise FitError(
+            f"data: expected a Trials table for co-activation, found {type(data).__name__}: it has sums of its own."
+        )
+    tree = fit_factors(spec, data, participants=participants, **settings)
+    libraries = {"collapsed": ("numba", "nutpie"), "nuts": ("pymc", "nutpie")}[str(tree.attrs["engine"])]
+    tree.attrs |= {
+        "mien_version": _version("mien"),
+        "data_sha256": data_sha256(data, participants),
+        "recipe_sha256": str(data.attrs.get("recipe_sha256", "")),
+        "tracker": _trackers(data),
+        "versions": json.dumps({name: _version(name) for name in (*libraries, *VERSIONED)}),
+    }
     return tree
 
 

@@ -116,6 +116,11 @@ class ModelSpec:
     def from_json(text: str) -> "ModelSpec":
         """Read what `to_json` wrote; the formula passes the safe door again."""
         data = json.loads(text)
+        if "formula" not in data:
+            raise SpecError(
+                f"fit: expected one with a formula, found one of the {data.get('family')} family: see "
+                "mien.models.factors for what can be read from it."
+            )
         data["priors"] = {name: prior_from_dict(prior) for name, prior in data["priors"].items()}
         for name in ("smooths", "series", "sigma_by"):
             data[name] = tuple(data[name])

@@ -2,7 +2,8 @@
 
 Import rule: this folder imports `mien.study` only. Engines translate these values into their own language.
 
-    distributions   the families: Normal, HalfNormal, HalfStudentT, Exponential, LKJ, Flat, Fixed
+    distributions   the families: Normal, HalfNormal, HalfStudentT, Exponential, LogNormal, LKJ, Flat,
+                    Fixed
     library         the defaults of each role, read from library.toml
     resolution      defaults and the user's own → one frozen prior per parameter, on the scale of the data
 """
@@ -14,6 +15,7 @@ from mien.priors.distributions import (
     Flat,
     HalfNormal,
     HalfStudentT,
+    LogNormal,
     Normal,
     Prior,
     prior_from_dict,
@@ -39,6 +41,7 @@ __all__ = [
     "HalfNormal",
     "HalfStudentT",
     "LibraryPrior",
+    "LogNormal",
     "Normal",
     "ParameterNames",
     "Prior",

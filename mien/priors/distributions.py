@@ -6,6 +6,7 @@
     HalfNormal(sd)          N(x; 0, sd²) folded to x > 0              standard deviations
     HalfStudentT(df, scale) t_df(x / scale) folded to x > 0           standard deviations
     Exponential(rate)       rate · exp(−rate · x), x > 0              standard deviations
+    LogNormal(mu, sigma)    N(log x; mu, sigma²) / x, x > 0           uniquenesses (variances): no density at 0
     LKJ(eta)                |R|^(eta − 1)                             correlation matrices
     Fixed(value)            all mass at `value`                       anything; tests and closed forms
 
@@ -19,7 +20,7 @@ from dataclasses import asdict, dataclass, fields
 from mien.study.errors import SpecError
 
 __all__ = [
-    "LKJ", "Exponential", "Fixed", "Flat", "HalfNormal", "HalfStudentT", "Normal", "Prior",
+    "LKJ", "Exponential", "Fixed", "Flat", "HalfNormal", "HalfStudentT", "LogNormal", "Normal", "Prior",
     "prior_from_dict", "prior_to_dict",
 ]  # fmt: skip
 
@@ -81,6 +82,18 @@ class Exponential:
 
 
 @dataclass(frozen=True)
+class LogNormal:
+    """Log-normal prior of a variance: its logarithm is normal with mean `mu` and standard deviation `sigma`."""
+
+    mu: float
+    sigma: float
+
+    def __post_init__(self) -> None:
+        _finite("LogNormal", "mu", self.mu, positive=False)
+        _finite("LogNormal", "sigma", self.sigma, positive=True)
+
+
+@dataclass(frozen=True)
 class LKJ:
     """LKJ prior of a correlation matrix: eta = 1 is uniform, above 1 favours weak correlations."""
 
@@ -100,10 +113,11 @@ class Fixed:
         _finite("Fixed", "value", self.value, positive=False)
 
 
-type Prior = Normal | Flat | HalfNormal | HalfStudentT | Exponential | LKJ | Fixed
+type Prior = Normal | Flat | HalfNormal | HalfStudentT | Exponential | LogNormal | LKJ | Fixed
 
 FAMILIES: Mapping[str, type] = {
-    family.__name__: family for family in (Normal, Flat, HalfNormal, HalfStudentT, Exponential, LKJ, Fixed)
+    family.__name__: family
+    for family in (Normal, Flat, HalfNormal, HalfStudentT, Exponential, LogNormal, LKJ, Fixed)
 }
 
 

@@ -1,24 +1,21 @@
 """Sampling of the families in `likelihood_kernel`: from an outcome to flat arrays, to nutpie, to named draws.
 
-nutpie is given the address of the compiled density and one buffer of data, in the place where it has those of a
-compiled PyMC model. (`nutpie.compiled_pyfunc` calls Python for every gradient, which took as long again as the density
-of 1,664 rows, measured.) Nothing is compiled for a model: the density is the same for all.
+nutpie is given the address of the compiled density and one buffer of data (`compiled_density`). Nothing is compiled for
+a model: the density is the same for all.
 """
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple, cast
 
 import numpy as np
-from nutpie import _lib  # pyright: ignore[reportAttributeAccessIssue]
-from nutpie.sample import CompiledModel
 from scipy.sparse import csr_array
 
 from mien.models.design import Block
 from mien.models.engines import likelihood_kernel as kernel
 from mien.models.engines.attempts import correlations_of, layout_of, ordered_blocks, sampled, until_passed
+from mien.models.engines.compiled_density import CompiledDensity
 from mien.models.engines.gaussian_kernel import Layout
 from mien.models.engines.likelihood_pilot import LikelihoodPilot, Priors, RowModel, make_likelihood_pilot
 from mien.models.engines.pilot import partial_numbers
@@ -70,7 +67,9 @@ def sample_likelihood(family: str, outcome: Outcome, settings: Settings) -> Draw
     prepared = _prepare(family, outcome)
     buffer = kernel.pack(prepared.model)
     start = _start(prepared)
-    model = _NutpieModel(dims=None, buffer=buffer, start=start)
+    model = CompiledDensity(
+        dims=None, density=kernel.address(), copy=kernel.copy_address(), buffer=buffer, start=start
+    )
     return until_passed(
         outcome, settings,
         lambda attempt, note: _named(
@@ -105,43 +104,6 @@ def row_log_densities(
                 pass
         predictors.append(np.broadcast_to(value, eta.shape))
     return kernel.row_densities(kernel.CODES[family], kind, data, np.stack(predictors))[0]
-
-
-@dataclass(frozen=True)
-class _NutpieModel(CompiledModel):
-    """The compiled density, its data, and where chains start, for nutpie."""
-
-    buffer: np.ndarray
-    start: np.ndarray
-
-    @property
-    def n_dim(self) -> int:
-        return len(self.start)
-
-    @property
-    def shapes(self) -> dict[str, tuple[int, ...]]:
-        return {"q": (self.n_dim,)}
-
-    @property
-    def coords(self) -> dict[str, Any]:
-        return {}
-
-    def _make_sampler(self, settings: Any, init_mean: Any, cores: int, *rest: Any) -> Any:
-        return _lib.PySampler.from_pymc(settings, cores, self._make_model(init_mean), *rest)
-
-    def _make_model(self, init_mean: Any) -> Any:
-        data = self.buffer.ctypes.data
-        sizes = {"entry": self.n_dim}
-        return _lib.PyMcModel(
-            _lib.LogpFunc(kernel.address(), data, self),
-            _lib.ExpandFunc(self.n_dim, self.n_dim, kernel.copy_address(), data, self),
-            _lib.PyVariable.new_variables(["q"], ["float64"], [(self.n_dim,)], sizes, {"q": ("entry",)}),
-            self.n_dim, sizes, {}, self.scattered, None,
-        )  # fmt: skip
-
-    def scattered(self, chain_seed: int) -> np.ndarray:
-        """A starting point about the pilot's."""
-        return self.start + np.random.default_rng(chain_seed).uniform(-0.5, 0.5, self.n_dim)
 
 
 # From an outcome to flat arrays

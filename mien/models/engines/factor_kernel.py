@@ -1,0 +1,353 @@
+r"""The log density of the two-level factor model with its scores integrated out, and its gradient.
+
+    log p(y | Λ, Ψ) = Σ_g −½ [ v_g D log 2π + v_g log|S_g| + tr(S_g⁻¹ V_g'V_g) ],    S_g = Σ_w + λ_g Σ_b
+    Σ_w = Λ_w Λ_w' + Ψ_w,   Σ_b = Λ_b Λ_b' + Ψ_b                                     blocks g: see `factors.sums`
+
+Every S_g is a factor model itself, J J' + Ψ with J = [√λ Λ_b, Λ_w], so that a block costs O(D K²) and O(D K) a row of
+V_g, whatever the number of trials behind it (Woodbury: with A = Ψ⁻¹J and C = I + J'A, log|S| = Σ log ψ + log|C| and
+S⁻¹x = x/ψ − A C⁻¹A'x).
+
+**Rotation.** The prior of the loadings and the likelihood know Λ_w only up to a rotation of its columns. Λ_w = Q F with
+Q fixed (D, D) and orthonormal and F's upper K × K part lower triangular with a positive diagonal t picks one rotation;
+the density gains Σ_i (K − i) log t_i (i = 1 … K), so that Λ_wΛ_w' has the very posterior that free loadings give it.
+With Q from a first estimate the sampler takes a tenth of the steps (PROTOTYPES 2). Λ_b is free: its posterior is wide,
+and turning about in it costs nothing.
+
+The sampler's vector: F by rows (without what is above the diagonal; the diagonal on its log), log Ψ_w, Λ_b by rows,
+log Ψ_b.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import carray, cfunc, njit, types  # pyright: ignore[reportPrivateImportUsage]
+
+__all__ = ["Model", "address", "copy_address", "log_density", "pack", "size_of", "unfolded"]
+
+LOG_2_PI = 1.8378770664093453
+FREE = {"contract", "reassoc", "arcp"}  # order of sums and products is free; infinities and NaN stay
+HEADER = 6
+
+
+class Model(NamedTuple):
+    """One model as flat arrays; D shapes, K factors within, B between.
+
+    weight : (block,) λ. count : (block,) v. first : (block + 1,) rows of `vectors` (row, D).
+    basis : (D, D) the orthonormal Q.
+    priors : (6,) sd of loadings within, mean and sd of log Ψ_w, sd of loadings between, mean and sd of log Ψ_b.
+    """
+
+    factors: int
+    between: int
+    weight: np.ndarray
+    count: np.ndarray  # pyright: ignore[reportIncompatibleMethodOverride]
+    first: np.ndarray
+    vectors: np.ndarray
+    basis: np.ndarray
+    priors: np.ndarray
+
+
+def size_of(shapes: int, factors: int, between: int) -> int:
+    """How many entries the sampler's vector has."""
+    return shapes * factors - factors * (factors - 1) // 2 + 2 * shapes + shapes * between
+
+
+def pack(model: Model) -> np.ndarray:
+    """The model as one int64 buffer; its second part is read as float64."""
+    rows, shapes = model.vectors.shape
+    numbers = np.concatenate([
+        model.weight, model.count, model.vectors.ravel(), model.basis.ravel(), model.priors,
+    ]).astype(np.float64)  # fmt: skip
+    header = np.array([len(numbers), shapes, model.factors, model.between, len(model.weight), rows])
+    return np.concatenate([header, model.first, numbers.view(np.int64)])
+
+
+# One block
+
+
+@njit(cache=True, error_model="numpy", fastmath=FREE)
+def _inverted(c, lower):  # noqa: C901
+    """C ← c⁻¹, of which the lower triangle is given; log|c|. lower : scratch of its size."""
+    size, total = c.shape[0], 0.0
+    for j in range(size):
+        for i in range(j, size):
+            value = c[i, j]
+            for k in range(j):
+                value -= c[i, k] * c[j, k]
+            if i == j:
+                c[j, j] = np.sqrt(value)
+                total += np.log(c[j, j])
+            else:
+                c[i, j] = value / c[j, j]
+    for j in range(size):
+        for i in range(j, size):
+            value = 1.0 if i == j else 0.0
+            for k in range(j, i):
+                value -= c[i, k] * lower[k, j]
+            lower[i, j] = value / c[i, i]
+    for j in range(size):
+        for i in range(j, size):
+            value = 0.0
+            for k in range(i, size):
+                value += lower[k, i] * lower[k, j]
+            c[i, j] = value
+            c[j, i] = value
+    return 2.0 * total
+
+
+@njit(cache=True, error_model="numpy", fastmath=FREE)
+def _block(j, psi, vectors, count, work, slope_j, slope_psi):  # noqa: C901, PLR0912
+    """The block's log density; its derivatives by J (K, D) and ψ (D,) are written to `slope_j`, `slope_psi`.
+
+    work : (3 K + 3, D + K) scratch.
+    """
+    size, shapes = j.shape
+    scaled, solved = work[:size, :shapes], work[size : 2 * size, :shapes]
+    c, lower = work[:size, shapes : shapes + size], work[size : 2 * size, shapes : shapes + size]
+    a, s, inverse = work[3 * size, :shapes], work[3 * size + 1], work[3 * size + 2, :shapes]
+    total = 0.0
+    for d in range(shapes):
+        inverse[d] = 1.0 / psi[d]
+        total += np.log(psi[d])
+        slope_psi[d] = 0.0
+    for k in range(size):
+        for d in range(shapes):
+            scaled[k, d] = j[k, d] * inverse[d]
+    for k in range(size):
+        for m in range(k + 1):
+            product = 0.0
+            for d in range(shapes):
+                product += j[k, d] * scaled[m, d]
+            c[k, m] = product
+        c[k, k] += 1.0
+    total = count * (shapes * LOG_2_PI + total + _inverted(c, lower))
+    for k in range(size):  # S⁻¹J = A C⁻¹
+        for d in range(shapes):
+            solved[k, d] = 0.0
+        for m in range(size):
+            product = c[k, m]
+            for d in range(shapes):
+                solved[k, d] += product * scaled[m, d]
+    for k in range(size):
+        for d in range(shapes):
+            slope_psi[d] += 0.5 * count * solved[k, d] * scaled[k, d]
+            slope_j[k, d] = -count * solved[k, d]
+    for d in range(shapes):
+        slope_psi[d] -= 0.5 * count * inverse[d]
+    for row in range(vectors.shape[0]):
+        u = vectors[row]
+        for d in range(shapes):
+            a[d] = u[d] * inverse[d]
+        for k in range(size):
+            product = 0.0
+            for d in range(shapes):
+                product += solved[k, d] * u[d]
+            s[k] = product
+        for k in range(size):
+            product = s[k]
+            for d in range(shapes):
+                a[d] -= product * scaled[k, d]
+        product = 0.0
+        for d in range(shapes):
+            product += a[d] * u[d]
+            slope_psi[d] += 0.5 * a[d] * a[d]
+        total += product
+        for k in range(size):
+            product = 0.0
+            for d in range(shapes):
+                product += j[k, d] * a[d]
+            for d in range(shapes):
+                slope_j[k, d] += product * a[d]
+    return -0.5 * total
+
+
+# The whole
+
+
+@njit(cache=True, error_model="numpy", fastmath=FREE)
+def _read(  # noqa: C901, PLR0913, PLR0917
+    q, basis, shapes, factors, between, f, loading, psi, loading_b, psi_b
+):
+    """Loadings (factor, shape) and uniquenesses of a vector; F is kept in f (factor, shape)."""
+    at = 0
+    for d in range(shapes):
+        for k in range(factors):
+            if k > d:
+                f[k, d] = 0.0
+            else:
+                f[k, d] = np.exp(q[at]) if k == d else q[at]
+                at += 1
+    for k in range(factors):
+        for d in range(shapes):
+            loading[k, d] = 0.0
+        for e in range(shapes):
+            for d in range(shapes):
+                loading[k, d] += f[k, e] * basis[e, d]
+    for d in range(shapes):
+        psi[d] = np.exp(q[at + d])
+    at += shapes
+    for d in range(shapes):
+        for k in range(between):
+            loading_b[k, d] = q[at]
+            at += 1
+    for d in range(shapes):
+        psi_b[d] = np.exp(q[at + d])
+
+
+@njit(cache=True, error_model="numpy", fastmath=FREE)
+def log_density(  # noqa: C901, PLR0913, PLR0917  (flat arrays: what numba can take)
+    q, factors, between, weight, count, first, vectors, basis, priors, slope
+):
+    """Log p(y, q) up to the priors' constants of Λ_w, and its gradient, written to `slope`.
+
+    basis : (D, D) Q' : row e is Q's column e.
+    """
+    shapes, size = vectors.shape[1], factors + between
+    f, loading = np.empty((factors, shapes)), np.empty((factors, shapes))
+    psi, psi_b = np.empty(shapes), np.empty(shapes)
+    loading_b = np.empty((between, shapes))
+    _read(q, basis, shapes, factors, between, f, loading, psi, loading_b, psi_b)
+    d_loading, d_between = np.zeros((factors, shapes)), np.zeros((between, shapes))
+    d_psi, d_psi_b = np.zeros(shapes), np.zeros(shapes)
+    j, mine = np.empty((size, shapes)), np.empty(shapes)
+    slope_j, slope_psi = np.empty((size, shapes)), np.empty(shapes)
+    work = np.empty((3 * size + 3, shapes + size))
+    total = 0.0
+    for g in range(weight.size):
+        root = np.sqrt(weight[g])
+        inside = 0 if weight[g] == 0.0 else between
+        for d in range(shapes):
+            mine[d] = psi[d] + weight[g] * psi_b[d]
+        for k in range(factors):
+            for d in range(shapes):
+                j[k, d] = loading[k, d]
+        for k in range(inside):
+            for d in range(shapes):
+                j[factors + k, d] = root * loading_b[k, d]
+        total += _block(
+            j[: factors + inside], mine, vectors[first[g] : first[g + 1]], count[g], work,
+            slope_j[: factors + inside], slope_psi,
+        )  # fmt: skip
+        for k in range(factors):
+            for d in range(shapes):
+                d_loading[k, d] += slope_j[k, d]
+        for k in range(inside):
+            for d in range(shapes):
+                d_between[k, d] += root * slope_j[factors + k, d]
+        for d in range(shapes):
+            d_psi[d] += slope_psi[d]
+            d_psi_b[d] += weight[g] * slope_psi[d]
+    return total + _priors(
+        q, factors, between, basis, priors, f, psi, psi_b, d_loading, d_psi, d_between, d_psi_b, slope
+    )
+
+
+@njit(cache=True, error_model="numpy", fastmath=FREE)
+def _priors(  # noqa: PLR0913, PLR0917
+    q, factors, between, basis, priors, f, psi, psi_b, d_loading, d_psi, d_between, d_psi_b, slope
+):
+    """Log prior with the Jacobians; `slope` becomes the gradient of the whole by q."""
+    shapes = psi.size
+    total, at = 0.0, 0
+    precision = priors[0] ** -2
+    for d in range(shapes):
+        for k in range(min(d + 1, factors)):
+            value = f[k, d]
+            gradient = -precision * value
+            for e in range(shapes):
+                gradient += d_loading[k, e] * basis[d, e]
+            total -= 0.5 * precision * value * value
+            if k == d:  # t on its log: its own Jacobian and that of the rotation
+                total += (factors - k) * q[at]
+                gradient = gradient * value + (factors - k)
+            slope[at] = gradient
+            at += 1
+    for d in range(shapes):
+        z = (q[at] - priors[1]) / priors[2]
+        total -= 0.5 * z * z
+        slope[at] = d_psi[d] * psi[d] - z / priors[2]
+        at += 1
+    precision = priors[3] ** -2
+    for d in range(shapes):
+        for k in range(between):
+            total -= 0.5 * precision * q[at] * q[at]
+            slope[at] = d_between[k, d] - precision * q[at]
+            at += 1
+    for d in range(shapes):
+        z = (q[at] - priors[4]) / priors[5]
+        total -= 0.5 * z * z
+        slope[at] = d_psi_b[d] * psi_b[d] - z / priors[5]
+        at += 1
+    return total
+
+
+@njit(cache=True, error_model="numpy")
+def unfolded(draws, basis, factors, between):
+    """The sampler's vectors (draw, entry) → loadings (draw, shape, factor), Ψ_w, loadings between, Ψ_b."""
+    count, shapes = draws.shape[0], basis.shape[0]
+    f, loading = np.empty((factors, shapes)), np.empty((factors, shapes))
+    loading_b = np.empty((between, shapes))
+    loadings, psi = np.empty((count, shapes, factors)), np.empty((count, shapes))
+    loadings_b, psi_b = np.empty((count, shapes, between)), np.empty((count, shapes))
+    for i in range(count):
+        _read(draws[i], basis, shapes, factors, between, f, loading, psi[i], loading_b, psi_b[i])
+        for d in range(shapes):
+            for k in range(factors):
+                loadings[i, d, k] = loading[k, d]
+            for k in range(between):
+                loadings_b[i, d, k] = loading_b[k, d]
+    return loadings, psi, loadings_b, psi_b
+
+
+_POINTER = types.CPointer(types.float64)
+
+
+@cfunc(
+    types.int64(types.uint64, _POINTER, _POINTER, _POINTER, types.voidptr), cache=True, error_model="numpy"
+)
+def _foreign(dim, q, gradient, value, buffer):
+    """`log_density` for nutpie: 0, or a number above 0 where the density is not finite."""
+    head = carray(buffer, HEADER, np.int64)
+    shapes, factors, between, blocks, rows = head[1], head[2], head[3], head[4], head[5]
+    begin = HEADER + blocks + 1
+    first = carray(buffer, begin, np.int64)[HEADER:]
+    numbers = carray(buffer, begin + head[0], np.float64)[begin:]
+    at = 2 * blocks
+    vectors = numbers[at : at + rows * shapes].reshape((rows, shapes))
+    at += rows * shapes
+    basis = numbers[at : at + shapes * shapes].reshape((shapes, shapes))
+    slope = carray(gradient, dim)
+    total = log_density(
+        carray(q, dim), factors, between, numbers[:blocks], numbers[blocks : 2 * blocks], first, vectors, basis,
+        numbers[at + shapes * shapes :], slope,
+    )  # fmt: skip
+    carray(value, 1)[0] = total
+    if not np.isfinite(total):
+        return 4
+    for i in range(slope.size):
+        if not np.isfinite(slope[i]):
+            return 3
+    return 0
+
+
+@cfunc(
+    types.int64(types.uint64, types.uint64, _POINTER, _POINTER, types.voidptr),
+    cache=True,
+    error_model="numpy",
+)
+def _copy(dim, expanded, q, out, buffer):
+    """The sampler's vector as what nutpie stores of a draw."""
+    source, target = carray(q, dim), carray(out, expanded)
+    for i in range(source.size):
+        target[i] = source[i]
+    return 0
+
+
+def address() -> int | None:
+    """Where the compiled density is, for nutpie."""
+    return _foreign.address
+
+
+def copy_address() -> int | None:
+    """Where the function is that gives nutpie what to store."""
+    return _copy.address

@@ -1,0 +1,123 @@
+"""FactorSpec: a co-activation model as frozen, plain data."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from types import MappingProxyType
+from typing import Any
+
+from mien.priors import DEFAULT_LIBRARY, LogNormal, Normal, Prior, prior_from_dict, prior_to_dict
+from mien.study.errors import SpecError
+from mien.study.formula import parse_formula
+from mien.study.tables import nearest
+
+__all__ = ["FAMILY", "PARTS", "PRIORS", "FactorSpec", "is_factor_fit"]
+
+FAMILY = "co_activation"
+PARTS = ("all", "spontaneous", "stimulus_driven")
+PRIORS: Mapping[str, type] = MappingProxyType(
+    {"loading": Normal, "uniqueness": LogNormal, "between_loading": Normal, "between_uniqueness": LogNormal}
+)
+MOST = 12  # factors
+
+_EMPTY: Mapping[str, Any] = MappingProxyType({})
+
+
+@dataclass(frozen=True)
+class FactorSpec:
+    """What to fit; see `mien.models.co_activation`, which makes it.
+
+    Parameters
+    ----------
+    factors : within groups. between : factors between groups.
+    covariates : terms of a formula, ``("valence", "age_z")``, whose effects are taken out inside the model.
+    part : one of `PARTS`: which co-activation is looked at.
+    shapes : only these; () takes all that move, without gaze and blinks.
+    priors : by the names of `PRIORS`, in sds within groups; what is not named has the library's default.
+    name : of the fit; answers : the model in one sentence.
+    """
+
+    factors: int = 5
+    between: int = 2
+    covariates: tuple[str, ...] = ()
+    part: str = "all"
+    shapes: tuple[str, ...] = ()
+    priors: Mapping[str, Prior] = field(default_factory=lambda: _EMPTY)
+    pool_trackers: bool = False
+    name: str = FAMILY
+    answers: str = ""
+
+    def __post_init__(self) -> None:
+        for name in ("covariates", "shapes"):
+            given = getattr(self, name)
+            object.__setattr__(self, name, (given,) if isinstance(given, str) else tuple(given))
+        object.__setattr__(self, "priors", MappingProxyType(dict(self.priors)))
+        for name, least in (("factors", 1), ("between", 0)):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= MOST:
+                raise SpecError(f"{name}: expected a whole number from {least} to {MOST}, found {value!r}.")
+        if self.part not in PARTS:
+            raise SpecError(
+                f"part: expected one of {', '.join(PARTS)}, found {self.part!r}{nearest(str(self.part), PARTS)}."
+            )
+        parse_formula(self.formula)
+        for name, prior in self.priors.items():
+            if name not in PRIORS:
+                raise SpecError(
+                    f"priors: expected one of {', '.join(PRIORS)}, found {name!r}{nearest(name, list(PRIORS))}."
+                )
+            if not isinstance(prior, PRIORS[name]):
+                raise SpecError(
+                    f"priors[{name!r}]: expected {PRIORS[name].__name__}, found {prior!r}: loadings need a prior "
+                    "that no rotation changes, uniquenesses one without density at 0."
+                )
+            if isinstance(prior, Normal) and prior.mean != 0:
+                raise SpecError(
+                    f"priors[{name!r}]: expected a mean of 0, found {prior.mean:g}: signs are free."
+                )
+
+    @property
+    def group(self) -> str:
+        """Whose level is the upper one: "participant", or "stimulus" of what stimuli drive."""
+        return "stimulus" if self.part == "stimulus_driven" else "participant"
+
+    @property
+    def formula(self) -> str:
+        """The part of the model that a formula can say: coefficients, and who has a level."""
+        other = {"all": [], "spontaneous": ["stimulus"], "stimulus_driven": ["participant"]}[self.part]
+        return f"activation ~ {' + '.join([*other, *self.covariates] or ['1'])} + (1 | {self.group})"
+
+    @property
+    def resolved(self) -> dict[str, Prior]:
+        """All priors: the given ones and the library's."""
+        return {name: self.priors.get(name, DEFAULT_LIBRARY[name].prior) for name in PRIORS}
+
+    @property
+    def prior_numbers(self) -> tuple[float, ...]:
+        """Sd of loadings, mu and sigma of uniquenesses; the same three between groups."""
+        numbers: list[float] = []
+        for prior in self.resolved.values():
+            numbers += [prior.sd] if isinstance(prior, Normal) else [prior.mu, prior.sigma]  # pyright: ignore[reportAttributeAccessIssue]
+        return tuple(map(float, numbers))
+
+    def to_json(self) -> str:
+        """The specification as text; `from_json` reads it back."""
+        plain = {item.name: getattr(self, item.name) for item in fields(self)}
+        plain["priors"] = {name: prior_to_dict(prior) for name, prior in self.priors.items()}
+        return json.dumps({"family": FAMILY, **plain}, sort_keys=True)
+
+    @staticmethod
+    def from_json(text: str) -> "FactorSpec":
+        """Read what `to_json` wrote; the covariates pass the formulas' safe door again."""
+        data = json.loads(text)
+        if data.pop("family", "") != FAMILY:
+            raise SpecError(
+                "co-activation: expected a fit of mien.models.co_activation, found one of a formula."
+            )
+        data["priors"] = {name: prior_from_dict(prior) for name, prior in data["priors"].items()}
+        return FactorSpec(**data)
+
+
+def is_factor_fit(fit: Any) -> bool:
+    """Whether a fit is one of the co_activation family."""
+    return fit.attrs.get("family") == FAMILY
