@@ -151,7 +151,7 @@ def least_expected_vi(labels: np.ndarray) -> np.ndarray:
 
     The search starts from the draws that are best themselves, from the best ways to cut the average-linkage and the
     complete-linkage tree of 1 − similarity, from all shapes alone and from all together. From each, single shapes move
-    and clusters merge as long as that helps. It is not exhaustive: tests hold it against all partitions of 4 to 7
+    and clusters merge as long as that helps. It is not exhaustive: tests hold it against all partitions of up to 10
     shapes. Where draws have little in common, the answer is often all together or all alone: look at the ball.
 
     Parameters
