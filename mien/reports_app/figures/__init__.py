@@ -1,1 +1,1 @@
-"""Figures as SVG text: the face map, the forest plot, the heat strip of a recording, small bars."""
+"""Figures as SVG text: face map, forest plots, heat strip of a recording, bars, courses, correlations, trees, network."""

@@ -14,7 +14,7 @@ from mien.reports_app.figures import curves
 from mien.reports_app.figures.curves import Point, arrow, closed, disc, opened, ring_sector, symmetric
 from mien.study.blend_shapes import BILATERAL_NAMES, BLEND_SHAPES, bilateral_name, members
 
-__all__ = ["ABOVE_FILLED", "ABOVE_LINES", "ANCHORS", "BELOW", "PLACES", "Place", "path_of"]
+__all__ = ["ABOVE_FILLED", "ABOVE_LINES", "ANCHORS", "BELOW", "LIPS", "PLACES", "Place", "path_of"]
 
 EYE = (92.0, 328.0)
 IRIS = (9.0, 25.0)  # the pupil's radius and the iris'
@@ -75,6 +75,8 @@ def _ring(inner: float, outer: float) -> str:
     """The ring around the mouth between two distances from the lips."""
     return symmetric(_lips(outer)) + symmetric(_lips(inner))
 
+
+LIPS = symmetric(_lips(0))
 
 OPENING: list[Point] = [
     (0, 529), (16, 527), (44, 529), (70, 534), (84, 537, "corner"), (66, 544), (40, 550), (0, 553),

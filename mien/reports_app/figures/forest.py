@@ -17,7 +17,10 @@ from mien.reports_app.figures.theme import GRID, MUTED, NEGATIVE_INK, PAPER, POS
 from mien.reports_app.rows import Row, by_region, rows_of
 from mien.study.blend_shapes import REGIONS
 
-__all__ = ["SCALES", "forest", "forest_rows", "inner_intervals"]
+__all__ = [
+    "ROW_HEIGHT", "SCALES", "forest", "forest_rows", "inner_intervals", "interval_layers", "kind",
+    "value_axis", "value_scale",
+]  # fmt: skip
 
 # column stem in the effects table → what the axis says
 SCALES: Mapping[str, str] = {
@@ -77,8 +80,13 @@ def _forest_row(row: Row, scale: str) -> Row:
         "inner_upper": float(inner[1]),
         "p_direction": float(row["p_direction"]),
         "rope": float(row["rope"]) if own else math.nan,
-        "kind": ("positive" if value > 0 else "negative") if sure else "unsure",
+        "kind": kind(value, sure=sure),
     }
+
+
+def kind(value: float, *, sure: bool) -> str:
+    """What colours a row: "positive", "negative" or "unsure"."""
+    return ("positive" if value > 0 else "negative") if sure else "unsure"
 
 
 def forest(
@@ -97,23 +105,59 @@ def forest(
     shape = alt.Y("blend_shape:N", sort=rows["blend_shape"].tolist(), title=None).axis(
         ticks=False, domain=False, offset=6
     )
+    x, axis = value_scale(rows), value_axis(units or SCALES[scale])
+    layers = interval_layers(shape, x, axis)
+    if scale == "mean":
+        band = (
+            alt.Chart()
+            .encode(y=shape)
+            .transform_calculate(low="-datum.rope")
+            .mark_bar(color=GRID, height={"band": 1.0}, opacity=0.8)
+            .encode(x=alt.X("low:Q", scale=x, axis=axis), x2="rope:Q")
+        )
+        layers.insert(0, band)
+    return (
+        alt.layer(*layers, data=rows)
+        .properties(width=width, height=alt.Step(ROW_HEIGHT))
+        .facet(
+            row=alt.Row("region:N", sort=[*REGIONS, "contrast"], title=None).header(
+                labelAngle=0, labelAlign="left", labelAnchor="middle", labelPadding=4
+            ),
+            spacing=8,
+        )
+        .resolve_scale(y="independent")
+    )
+
+
+def value_scale(rows: pd.DataFrame) -> alt.Scale:
+    """Symmetric around 0 where the intervals lie on both sides of it."""
     low, high = float(np.min(rows["lower"].to_numpy())), float(np.max(rows["upper"].to_numpy()))
     edge = 1.05 * max(-low, high)
-    x = alt.Scale(domain=[-edge, edge] if low < 0 < high else alt.Undefined, nice=False)
-    kinds = alt.Scale(domain=["positive", "negative", "unsure"], range=[POSITIVE_INK, NEGATIVE_INK, MUTED])
-    colour = alt.Color("kind:N", legend=None, scale=kinds)
-    base = alt.Chart().encode(y=shape)
-    axis = alt.Axis(
-        title=units or SCALES[scale],
+    return alt.Scale(domain=[-edge, edge] if low < 0 < high else alt.Undefined, nice=False)
+
+
+def value_axis(title: str) -> alt.Axis:
+    """Signed ticks, a plain 0, no grid."""
+    return alt.Axis(
+        title=title,
         tickCount=6,
         grid=False,
         labelExpr="datum.value == 0 ? '0' : format(datum.value, '+~g')",
     )
-    band = (
-        base.transform_calculate(low="-datum.rope")
-        .mark_bar(color=GRID, height={"band": 1.0}, opacity=0.8)
-        .encode(x=alt.X("low:Q", scale=x, axis=axis), x2="rope:Q")
-    )
+
+
+def interval_layers(shape: alt.Y, x: alt.Scale, axis: alt.Axis) -> list[alt.Chart]:
+    """The line at 0, the outer and the inner intervals, the dots.
+
+    They draw rows with the columns value, lower, upper, inner_lower, inner_upper and kind.
+
+    Parameters
+    ----------
+    shape : the rows. x : the scale of the values. axis : below them.
+    """
+    base = alt.Chart().encode(y=shape)
+    kinds = alt.Scale(domain=["positive", "negative", "unsure"], range=[POSITIVE_INK, NEGATIVE_INK, MUTED])
+    colour = alt.Color("kind:N", legend=None, scale=kinds)
     zero = alt.Chart().mark_rule(color=MUTED, strokeWidth=1).encode(x=alt.datum(0))
     whole = base.mark_rule(strokeWidth=1.6).encode(
         x=alt.X("lower:Q", scale=x, axis=axis), x2="upper:Q", color=colour
@@ -126,15 +170,4 @@ def forest(
         stroke=alt.Stroke("kind:N", legend=None, scale=kinds),
         fill=alt.condition("datum.kind != 'unsure'", colour, alt.value(PAPER)),
     )
-    layers = [band, zero, whole, inner, dot] if scale == "mean" else [zero, whole, inner, dot]
-    return (
-        alt.layer(*layers, data=rows)
-        .properties(width=width, height=alt.Step(ROW_HEIGHT))
-        .facet(
-            row=alt.Row("region:N", sort=[*REGIONS, "contrast"], title=None).header(
-                labelAngle=0, labelAlign="left", labelAnchor="middle", labelPadding=4
-            ),
-            spacing=8,
-        )
-        .resolve_scale(y="independent")
-    )
+    return [zero, whole, inner, dot]
