@@ -1,1 +1,1 @@
-"""Figures as SVG text: face map, forest plots, heat strip of a recording, bars, courses, correlations, trees, network."""
+"""Figures as SVG text: face map, forest plots, heat strips, bars, courses, correlations, trees, networks."""
