@@ -44,12 +44,13 @@ if TYPE_CHECKING:
     from mien.models.effect_tables import effects
     from mien.models.engines.bambi_model import to_bambi
     from mien.models.equal_stretches import first_seconds
+    from mien.models.factors.spec import FactorSpec
+    from mien.models.factors.tables import co_activation_pairs, loadings, shape_groups, shares
     from mien.models.families.co_activation import co_activation
     from mien.models.families.task import task
     from mien.models.families.time import time
     from mien.models.families.traits import traits
     from mien.models.families.valence import valence
-    from mien.models.factors.spec import FactorSpec
     from mien.models.fitting import fit
     from mien.models.group_draws import group_effects
     from mien.models.likelihood_rows import recommend_family
@@ -69,12 +70,13 @@ if TYPE_CHECKING:
     from mien.models.wrong_signs import expected_wrong_signs
 
 __all__ = [
-    "FAMILIES", "SHAPE_SETS", "FactorSpec", "ModelSpec", "check_notes", "checks", "co_activation", "compare",
-    "curves", "design_check", "effects", "expected_wrong_signs", "fingerprint", "first_seconds", "fit", "group_effects", "k_fold",
-    "load", "load_statistics", "log_likelihood", "lost_trials", "peaks", "person_effects", "pit",
+    "FAMILIES", "SHAPE_SETS", "FactorSpec", "ModelSpec", "check_notes", "checks", "co_activation",
+    "co_activation_pairs", "compare", "curves", "design_check", "effects", "expected_wrong_signs",
+    "factor_numbers", "fingerprint", "first_seconds", "fit", "group_effects", "k_fold", "load",
+    "load_statistics", "loadings", "log_likelihood", "lost_trials", "peaks", "person_effects", "pit",
     "pool_shapes", "posterior_predictive", "predict", "prediction_draws", "recommend_family", "reliability",
-    "save", "score", "shape_contrasts", "sufficient_statistics", "task", "time", "to_bambi", "trait_slopes",
-    "traits", "valence",
+    "save", "score", "shape_contrasts", "shape_groups", "shares", "sufficient_statistics", "task", "time",
+    "to_bambi", "trait_slopes", "traits", "valence",
 ]  # fmt: skip
 
 _HOMES = {
@@ -93,6 +95,11 @@ _HOMES = {
     "FactorSpec": "factors.spec",
     "ModelSpec": "spec",
     "co_activation": "families.co_activation",
+    "co_activation_pairs": "factors.tables",
+    "factor_numbers": "factors.choice",
+    "loadings": "factors.tables",
+    "shape_groups": "factors.tables",
+    "shares": "factors.tables",
     "curves": "courses",
     "design_check": "design_checks",
     "effects": "effect_tables",

@@ -24,6 +24,7 @@ import xarray as xr
 
 from mien.models.cross_validation import held_out, k_fold
 from mien.models.diagnostics import outcomes_of
+from mien.models.factors.spec import is_factor_fit
 from mien.models.family_rows import point_masses
 from mien.models.predictive_density import log_likelihood, units_of_rows
 from mien.models.refit import check_rows, outcome_of
@@ -111,6 +112,11 @@ def _check(fits: Mapping[str, xr.DataTree]) -> None:
     if not isinstance(fits, Mapping) or len(fits) < 2:
         raise FitError(f"compare: expected a mapping of two fits or more, found {len(fits)}.")
     for fit in fits.values():
+        if is_factor_fit(fit):
+            raise FitError(
+                "compare: expected fits of formulas, found one of co-activation: mien.models.factor_numbers compares "
+                "numbers of factors."
+            )
         check_rows(fit, "compare")
 
 

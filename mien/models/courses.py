@@ -19,6 +19,7 @@ import xarray as xr
 from mien.models.coding import level_columns
 from mien.models.diagnostics import outcomes_of
 from mien.models.effect_tables import CI_PROB, ROPE_OF_SIGMA
+from mien.models.factors.spec import require_coefficients
 from mien.models.refit import of_shape
 from mien.models.smooths import POPULATION, SmoothBasis
 from mien.study.errors import FitError
@@ -136,6 +137,7 @@ def curves(
     FitError
         For a fit without a smooth of time.
     """
+    require_coefficients(fit, "curves")
     at = _basis_of(fit).knots if times is None else np.asarray(times, dtype=np.float64)
     failed = json.loads(fit.attrs["diagnostics_detail"])["failed"]
     tables = []
@@ -188,6 +190,7 @@ def peaks(
 
     All but p_peak are missing where P(|peak| > ROPE) ≤ .9; times have the bins' width as `resolution`.
     """
+    require_coefficients(fit, "peaks")
     times = _basis_of(fit).knots
     grid = np.linspace(times[0], times[-1], points)
     resolution = float(np.median(np.diff(times)))

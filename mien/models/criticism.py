@@ -34,6 +34,7 @@ from mien.models.comparison import ALL_SHAPES
 from mien.models.design import Design
 from mien.models.diagnostics import outcomes_of
 from mien.models.engines.problem import Residual
+from mien.models.factors.spec import require_coefficients
 from mien.models.group_draws import with_effects
 from mien.models.loo_pit import pit_of_family, pit_of_rows
 from mien.models.outcomes import OBSERVATION_KEY
@@ -108,6 +109,7 @@ def checks(fit: xr.DataTree, *, draws: int = 200, ci_prob: float = 0.95, seed: i
     FitError
         For fits without stored rows, and of other families without stored effects.
     """
+    require_coefficients(fit, "checks")
     check_rows(fit, "checks")
     if not 0 < ci_prob < 1:
         raise FitError(f"ci_prob: expected a number between 0 and 1, found {ci_prob!r}.")

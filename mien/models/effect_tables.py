@@ -23,6 +23,7 @@ import xarray as xr
 
 from mien.models.design import RESERVED_NAMES
 from mien.models.diagnostics import measure, outcomes_of
+from mien.models.factors.spec import require_coefficients
 from mien.models.mean_response import (
     effect_names,
     has_link,
@@ -88,6 +89,7 @@ def effects(
     """
     if not 0 < ci_prob < 1:
         raise FitError(f"ci_prob: expected a number between 0 and 1, found {ci_prob!r}.")
+    require_coefficients(fit, "effects")
     names = coefficient_names(fit)
     asked = hypotheses or {name: name for name in names if name != "Intercept"} or {"Intercept": "Intercept"}
     weights = {effect: parse_linear_combination(text, names) for effect, text in asked.items()}

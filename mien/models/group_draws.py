@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 
 from mien.models.diagnostics import outcomes_of
+from mien.models.factors.spec import require_coefficients
 from mien.study.errors import FitError
 
 __all__ = ["group_effects", "with_effects"]
@@ -26,6 +27,7 @@ def group_effects(fit: xr.DataTree) -> xr.Dataset:
     FitError
         When they were left out and the rows were not stored either.
     """
+    require_coefficients(fit, "group_effects")
     posterior = fit["posterior"].dataset
     terms = _terms(posterior)
     if all(term in posterior for term in terms):

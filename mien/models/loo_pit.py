@@ -25,6 +25,7 @@ import xarray as xr
 
 from mien.models.diagnostics import outcomes_of
 from mien.models.engines.problem import Outcome
+from mien.models.factors.spec import require_coefficients
 from mien.models.predictive_density import khat_limit, picked_draws
 from mien.models.refit import check_rows, natural_of, outcome_of, used_rows
 from mien.models.replicates import row_means, shared_variance
@@ -55,6 +56,7 @@ def pit(fit: xr.DataTree, *, draws: int | None = 1000, seed: int = 0) -> xr.Data
     FitError
         For fits without stored rows or effects.
     """
+    require_coefficients(fit, "pit")
     check_rows(fit, "pit")
     shapes, picked = outcomes_of(fit), picked_draws(fit, draws)
     observations = fit["observed_data"].dataset["observation"].to_numpy()

@@ -22,6 +22,7 @@ import xarray as xr
 from mien.models.design import Block, new_columns
 from mien.models.diagnostics import outcomes_of
 from mien.models.engines.problem import Outcome
+from mien.models.factors.spec import require_coefficients
 from mien.models.outcomes import trial_rows
 from mien.models.refit import check_gaussian, fit_coding, of_shape, outcome_of
 from mien.models.spec import ModelSpec
@@ -61,6 +62,7 @@ def lost_trials(
         For another family, AR(1) residuals or smooths, more than 5,000 effects, or a table without
         reasons of exclusion.
     """
+    require_coefficients(fit, "lost_trials")
     check_gaussian(fit, "lost_trials")
     spec = ModelSpec.from_json(str(fit.attrs["model_spec"]))
     if spec.residual != "iid" or spec.smooths:

@@ -19,6 +19,7 @@ import xarray as xr
 
 from mien.models.diagnostics import outcomes_of
 from mien.models.engines.problem import Outcome
+from mien.models.factors.spec import require_coefficients
 from mien.models.mean_response import response_of_level
 from mien.models.refit import check_rows, coefficients_of, design_of, effects_of, natural_of, outcome_of
 from mien.models.replicates import FactorRoots, factor_roots, row_variance
@@ -102,6 +103,7 @@ def person_effects(fit: xr.DataTree, *, ci_prob: float = 0.95) -> pd.DataFrame:
     FitError
         For models without such a term, or fits without stored rows or effects.
     """
+    require_coefficients(fit, "person_effects")
     failed = _checked(fit, ci_prob)
     check_rows(fit, "person_effects")
     answers = _answers if fit.attrs.get("family", "gaussian") == "gaussian" else _answers_of_family
@@ -208,6 +210,7 @@ def reliability(fit: xr.DataTree, *, by_person: bool = False, ci_prob: float = 0
     FitError
         For other families, models without such a term, or fits without stored rows.
     """
+    require_coefficients(fit, "reliability")
     failed = _checked(fit, ci_prob)
     check_rows(fit, "reliability")
     if fit.attrs.get("family", "gaussian") != "gaussian":

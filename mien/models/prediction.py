@@ -24,6 +24,7 @@ import xarray as xr
 from mien.models.derived_columns import add_derived_as_stored, wanted_columns
 from mien.models.design import effect_columns, new_columns
 from mien.models.diagnostics import outcomes_of
+from mien.models.factors.spec import require_coefficients
 from mien.models.family_rows import natural_parameters
 from mien.models.levels import codes_of
 from mien.models.likelihood_replicates import draw_response
@@ -96,6 +97,7 @@ def predict(
     FitError
         For group effects that were not stored.
     """
+    require_coefficients(fit, "predict")
     if not 0 < ci_prob < 1:
         raise FitError(f"ci_prob: expected a number between 0 and 1, found {ci_prob!r}.")
     prepared = _prepared(fit, grid, kind, level)
@@ -126,6 +128,7 @@ def prediction_draws(
     Parameters and errors are those of `predict`; where it adds the fit's persons, rows go by person within a row of
     the grid, and have a coordinate `participant`.
     """
+    require_coefficients(fit, "prediction_draws")
     prepared = _prepared(fit, grid, kind, level)
     draws = _all_draws(fit, prepared, seed)
     posterior, shapes = fit["posterior"].dataset, outcomes_of(fit)

@@ -25,6 +25,7 @@ import xarray as xr
 from mien.models.design import Design
 from mien.models.diagnostics import outcomes_of
 from mien.models.engines.problem import Outcome
+from mien.models.factors.spec import require_coefficients
 from mien.models.outcomes import TIME_COLUMNS
 from mien.models.refit import check_rows, design_of, natural_of, outcome_of, used_rows
 from mien.models.spec import ModelSpec
@@ -80,6 +81,7 @@ def log_likelihood(
         For a unit that the model does not know, or that tears series of AR(1) residuals apart; of other families than
         the Gaussian, without stored effects.
     """
+    require_coefficients(fit, "log_likelihood")
     check_rows(fit, "log_likelihood")
     shapes = outcomes_of(fit)
     picked = picked_draws(fit, draws)

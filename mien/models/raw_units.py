@@ -17,6 +17,7 @@ import pandas as pd
 import xarray as xr
 
 from mien.models.effect_tables import effects
+from mien.models.factors.spec import require_coefficients
 from mien.study.errors import SpecError
 from mien.study.tables import nearest
 
@@ -50,6 +51,7 @@ def trait_slopes(
         For a fit without such a column, a reliability outside (0, 1], of an unknown trait, or in a model with other
         persons' columns.
     """
+    require_coefficients(fit, "trait_slopes")
     derived = {
         name: told
         for name, told in json.loads(str(fit.attrs.get("derived", "{}"))).items()

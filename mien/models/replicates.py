@@ -16,6 +16,7 @@ import xarray as xr
 
 from mien.models.diagnostics import outcomes_of
 from mien.models.engines.problem import Outcome
+from mien.models.factors.spec import require_coefficients
 from mien.models.refit import (
     check_rows,
     coefficients_of,
@@ -71,6 +72,7 @@ def posterior_predictive(
     FitError
         For factors that the model does not have, effects that were not stored, or a result that is too large.
     """
+    require_coefficients(fit, "posterior_predictive")
     check_rows(fit, "posterior_predictive")
     posterior, shapes = fit["posterior"].dataset, outcomes_of(fit)
     chains, total = posterior.sizes["chain"], posterior.sizes["draw"]

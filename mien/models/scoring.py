@@ -27,6 +27,7 @@ from threadpoolctl import threadpool_limits
 
 from mien.models.diagnostics import outcomes_of
 from mien.models.engines.problem import Outcome
+from mien.models.factors.spec import require_coefficients
 from mien.models.new_rows import WHO, NewTable, PersonRows, new_table, person_rows
 from mien.models.person_posterior import Given, PersonPosterior, block_diagonal, given_draws, person_posterior
 from mien.models.refit import check_gaussian, coefficients_of, effects_of, natural_of, outcome_of, terms_of
@@ -107,6 +108,7 @@ def score(
     SpecError
         For columns or levels that the model does not know.
     """
+    require_coefficients(fit, "score")
     if norms not in NORMS:
         raise FitError(f"norms: expected one of {', '.join(NORMS)}, found {norms!r}.")
     check_gaussian(fit, "score")

@@ -1,7 +1,7 @@
 """Fits on disk: a folder with posterior.nc, summary.parquet and fit.json, whole or not there at all.
 
     posterior.nc      the DataTree, netCDF by h5netcdf; attributes are text and numbers only
-    summary.parquet   `mien.effects(fit)`: what a first page reads
+    summary.parquet   `mien.effects(fit)`, or `mien.models.loadings(fit)` of co-activation: what a first page reads
     fit.json          attributes, verdict, fingerprint: what a list of fits reads
 
 The folder is made beside its place and renamed. The fingerprint names a fit by what went in.
@@ -20,6 +20,7 @@ import pandas as pd
 import xarray as xr
 
 from mien.models.effect_tables import effects
+from mien.models.factors.spec import FAMILY, FactorSpec, is_factor_fit
 from mien.models.fitting import data_sha256
 from mien.models.spec import ModelSpec
 from mien.study.errors import FitError
@@ -32,8 +33,8 @@ __all__ = ["FILES", "fingerprint", "load", "save"]
 FILES = ("posterior.nc", "summary.parquet", "fit.json")
 
 
-def fingerprint(
-    spec: ModelSpec,
+def fingerprint(  # noqa: PLR0913  (whatever makes a fit another one)
+    spec: ModelSpec | FactorSpec,
     data: "pd.DataFrame | Statistics",
     *,
     participants: pd.DataFrame | None = None,
@@ -42,8 +43,14 @@ def fingerprint(
     chains: int = 4,
     seed: int = 0,
     version: str = "",
+    also: str = "",
 ) -> str:
-    """sha256 of specification, data, engine settings and version: the same fit has the same one."""
+    """sha256 of specification, data, engine settings and version: the same fit has the same one.
+
+    Parameters
+    ----------
+    also : whatever else makes it another one.
+    """
     from importlib.metadata import version as installed
 
     is_table = isinstance(data, pd.DataFrame)
@@ -53,6 +60,7 @@ def fingerprint(
         "recipe": str(data.attrs.get("recipe_sha256", "")) if is_table else data.recipe_sha256,
         "engine": [engine, int(draws), int(chains), int(seed)],
         "version": version or installed("mien"),
+        **({"also": also} if also else {}),
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
@@ -79,7 +87,7 @@ def save(fit: xr.DataTree, path: Path | str, *, fingerprint: str = "") -> Path:
     beside = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
     try:
         fit.to_netcdf(beside / "posterior.nc", engine="h5netcdf")
-        effects(fit).to_parquet(beside / "summary.parquet", index=False)
+        _summary(fit).to_parquet(beside / "summary.parquet", index=False)
         described = {
             **{str(name): _plain(value) for name, value in fit.attrs.items()},
             "fingerprint": fingerprint, "files": list(FILES),
@@ -116,8 +124,17 @@ def load(path: Path | str) -> xr.DataTree:
         raise FitError(
             f"{path / 'posterior.nc'}: expected a posterior, found a damaged file ({problem}): fit again."
         ) from None
-    ModelSpec.from_json(str(fit.attrs["model_spec"]))
+    (FactorSpec if fit.attrs["family"] == FAMILY else ModelSpec).from_json(str(fit.attrs["model_spec"]))
     return fit
+
+
+def _summary(fit: xr.DataTree) -> pd.DataFrame:
+    """Effects, or the loadings of a co-activation fit."""
+    if not is_factor_fit(fit):
+        return effects(fit)
+    from mien.models.factors.tables import loadings
+
+    return loadings(fit)
 
 
 def _plain(value: object) -> object:

@@ -19,7 +19,7 @@ from mien.models.diagnostics import array_checks
 from mien.models.engines import gaussian_kernel as kernel
 from mien.models.engines.problem import Draws, Outcome, Settings
 
-__all__ = ["Attempt", "correlations_of", "layout_of", "ordered_blocks", "sampled", "until_passed"]
+__all__ = ["STATS", "Attempt", "correlations_of", "layout_of", "ordered_blocks", "sampled", "until_passed"]
 
 log = logging.getLogger(__name__)
 

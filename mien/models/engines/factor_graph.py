@@ -20,13 +20,14 @@ the independent check of the engine that integrates them out, for small data.
 # pyright: reportOperatorIssue=false, reportIndexIssue=false, reportAttributeAccessIssue=false
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import pymc as pm
 import pytensor.tensor as pt
 
+from mien.models.engines.attempts import STATS
 from mien.models.engines.compile_cache import compile_lock
 
 __all__ = ["PlainDraws", "factor_model", "sample_plain"]
@@ -38,7 +39,7 @@ class PlainDraws(NamedTuple):
     """Draws (chain, draw, …), not rotated.
 
     loading (…, shape, factor), uniqueness (…, shape), between_loading (…, shape, between_factor), between_uniqueness
-    (…, shape), coefficient (…, shape, term). diverging, n_steps : (chain, draw).
+    (…, shape), coefficient (…, shape, term). stats : name → (chain, draw), as every sampler here has them.
     """
 
     loading: np.ndarray
@@ -46,8 +47,7 @@ class PlainDraws(NamedTuple):
     between_loading: np.ndarray
     between_uniqueness: np.ndarray
     coefficient: np.ndarray
-    diverging: np.ndarray
-    n_steps: np.ndarray
+    stats: Mapping[str, np.ndarray]
 
 
 def factor_model(
@@ -126,6 +126,6 @@ def sample_plain(
             compiled, draws=draws, tune=tune, chains=chains, cores=min(chains, os.cpu_count() or 1), seed=seed,
             progress_bar=False, save_warmup=False, target_accept=target_accept,
         )  # fmt: skip
-    posterior, stats = tree["posterior"], tree["sample_stats"]
-    found = {name: posterior[name].to_numpy() for name in PARAMETERS}
-    return PlainDraws(**found, diverging=stats["diverging"].to_numpy(), n_steps=stats["n_steps"].to_numpy())
+    found = {name: tree["posterior"][name].to_numpy() for name in PARAMETERS}
+    stats = {ours: tree["sample_stats"][theirs].to_numpy() for ours, theirs in STATS.items()}
+    return PlainDraws(**found, stats=stats)

@@ -13,7 +13,7 @@ R-hat of the aligned loadings and the share of draws with another simple structu
 
 import json
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -27,6 +27,9 @@ from mien.models.factors.rows import FactorRows, factor_rows
 from mien.models.factors.spec import FAMILY, FactorSpec
 from mien.priors import prior_to_dict
 from mien.study.errors import FitError
+
+if TYPE_CHECKING:
+    from mien.models.engines.factor_sampler import FactorDraws
 
 __all__ = ["ENGINES", "FactorPosterior", "communality", "correlations", "fit_factors", "sampled_factors"]
 
@@ -98,9 +101,7 @@ def sampled_factors(
 ) -> FactorPosterior:
     """Draws with one name for each factor; `more` goes to the sampler."""
     if engine == "nuts":
-        from mien.models.engines.factor_graph import sample_with_scores
-
-        drawn = sample_with_scores(rows, spec, settings)
+        drawn = _with_scores(spec, rows, settings)
     else:
         from mien.models.engines.factor_sampler import sample_factors
 
@@ -114,6 +115,23 @@ def sampled_factors(
         align(flat(drawn.loading)), flat(drawn.uniqueness), align(flat(drawn.between_loading)),
         flat(drawn.between_uniqueness), chains, dict(drawn.stats), drawn.note,
     )  # fmt: skip
+
+
+def _with_scores(spec: FactorSpec, rows: FactorRows, settings: Settings) -> "FactorDraws":
+    """The same from the plain PyMC model, which has all scores among its parameters."""
+    from mien.models.engines.factor_graph import factor_model, sample_plain
+    from mien.models.engines.factor_sampler import FactorDraws
+
+    if not spec.between:
+        raise FitError("engine nuts: expected at least one factor between groups, found none: use collapsed.")
+    model = factor_model(
+        rows.activation, rows.design, rows.group, factors=spec.factors, between=spec.between,
+        priors=spec.prior_numbers,
+    )  # fmt: skip
+    drawn = sample_plain(model, seed=settings.seed, draws=settings.draws, chains=settings.chains)
+    return FactorDraws(
+        drawn.loading, drawn.uniqueness, drawn.between_loading, drawn.between_uniqueness, drawn.stats
+    )
 
 
 def communality(loading: np.ndarray, uniqueness: np.ndarray) -> np.ndarray:
@@ -173,7 +191,7 @@ def factor_gate(posterior: FactorPosterior, *, draws: int) -> Gate:
 
 def _chains(values: np.ndarray, posterior: FactorPosterior) -> np.ndarray:
     """(draw, …) of all chains as (chain, draw, …)."""
-    return values.reshape(posterior.chains, -1, *values.shape[1:])
+    return values.reshape(posterior.chains, len(values) // posterior.chains, *values.shape[1:])
 
 
 def _correlations_missed(
@@ -243,14 +261,17 @@ def _tree(rows: FactorRows, posterior: FactorPosterior) -> xr.DataTree:
     stored = {"blend_shape": list(rows.shapes)}
     if rows.activation.size <= MAX_STORED:
         stored |= {
-            "observation": rows.observations.astype("str"),
+            "observation": np.array(rows.observations.to_list()),
             "term": list(rows.terms),
             "group": list(rows.levels),
         }
         constant |= {
             "design": (("observation", "term"), rows.design),
             "group_index": (("observation",), rows.group),
-            **{name: (("observation",), rows.keys[name].astype("str")) for name in rows.keys},
+            **{
+                name: (("observation",), np.array(rows.keys[name].astype("str").to_list()))
+                for name in rows.keys
+            },
         }
         observed = {"activation": (("observation", "blend_shape"), rows.activation)}
         groups["observed_data"] = xr.Dataset(

@@ -7,11 +7,11 @@ from types import MappingProxyType
 from typing import Any
 
 from mien.priors import DEFAULT_LIBRARY, LogNormal, Normal, Prior, prior_from_dict, prior_to_dict
-from mien.study.errors import SpecError
+from mien.study.errors import FitError, SpecError
 from mien.study.formula import parse_formula
 from mien.study.tables import nearest
 
-__all__ = ["FAMILY", "PARTS", "PRIORS", "FactorSpec", "is_factor_fit"]
+__all__ = ["FAMILY", "PARTS", "PRIORS", "FactorSpec", "is_factor_fit", "require_coefficients"]
 
 FAMILY = "co_activation"
 PARTS = ("all", "spontaneous", "stimulus_driven")
@@ -121,3 +121,12 @@ class FactorSpec:
 def is_factor_fit(fit: Any) -> bool:
     """Whether a fit is one of the co_activation family."""
     return fit.attrs.get("family") == FAMILY
+
+
+def require_coefficients(fit: Any, asker: str) -> None:
+    """Refuse a fit of the co_activation family, whose coefficients are integrated out."""
+    if is_factor_fit(fit):
+        raise FitError(
+            f"{asker}: expected a fit of a formula, found one of co-activation: read it with mien.models.loadings, "
+            "shares, co_activation_pairs, shape_groups and factor_scores."
+        )

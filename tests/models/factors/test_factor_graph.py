@@ -126,7 +126,7 @@ def test_draws_have_the_shapes_that_are_promised():
     assert draws.loading.shape == (2, 20, 6, 1)
     assert draws.between_uniqueness.shape == (2, 20, 6)
     assert draws.coefficient.shape == (2, 20, 6, 2)
-    assert draws.diverging.shape == draws.n_steps.shape == (2, 20)
+    assert draws.stats["diverging"].shape == draws.stats["n_steps"].shape == (2, 20)
     assert (draws.uniqueness > 0).all()
 
 
@@ -138,7 +138,7 @@ def test_long_chains_have_converged_about_the_truth(factors):
 
     case, draws = plain_case(factors), plain_draws(factors)
     assert draws.loading.shape[:2] == (4, DRAWS)
-    assert draws.diverging.sum() == 0
+    assert draws.stats["diverging"].sum() == 0
     found = determined(draws)
     for name, values in found.items():
         flat = values.reshape(*values.shape[:2], -1)
