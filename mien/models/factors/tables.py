@@ -11,13 +11,13 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from mien.models.factors.conditional import Parameters, parameters
+from mien.models.factors.conditional import Parameters, parameters, stored_rows
 from mien.models.factors.fitting import correlations
 from mien.models.factors.partitions import (
     Ball,
     carriers,
     credible_ball,
-    expected_vi,
+    distances,
     least_expected_vi,
     similarity,
 )
@@ -35,13 +35,16 @@ LEVELS = ("within", "between")
 STRONG = 0.2  # |r| from which two shapes are said to move together, a convention
 CARRIED = 0.1  # share of a shape's variance from which a factor carries it, a convention
 DRAWS = 1000  # for what is counted draw by draw
+FEWEST = 3  # groups for a tree of their means
 
 
 class ShapeGroups(NamedTuple):
     """Groups of shapes that move together.
 
-    table : blend_shape, group (1 is the largest), with (mean probability of being with the others of its group).
-    partition : (shape,) labels. similarity : (shape, shape) probability of being in one group.
+    table : blend_shape, group (1 is the largest), with (mean probability of being with the others of its group, of a
+    shape that is alone that of being alone).
+    partition : (shape,) labels. drawn : share of draws with just this partition.
+    similarity : (shape, shape) probability of being in one group.
     vi : mean distance (bits) of the draws' partitions from this one. ball : of 95 %.
     tree : average linkage on 1 − mean correlation, with the posterior support of its branches.
     classical : the same without a model, on the correlations of the trials as they are; None where they are not stored.
@@ -49,6 +52,7 @@ class ShapeGroups(NamedTuple):
 
     table: pd.DataFrame
     partition: np.ndarray
+    drawn: float
     similarity: np.ndarray
     vi: float
     ball: Ball
@@ -153,8 +157,10 @@ def correlation_draws(fit: xr.DataTree, level: str = "within", draws: int | None
     return correlations(loading, uniqueness)
 
 
-def shape_groups(fit: xr.DataTree, *, draws: int = DRAWS, method: Method = "average") -> ShapeGroups:
-    """Which shapes move together within persons, and how sure that is.
+def shape_groups(
+    fit: xr.DataTree, level: str = "within", *, draws: int = DRAWS, method: Method = "average"
+) -> ShapeGroups:
+    """Which shapes move together within persons (or between them), and how sure that is.
 
     In each draw a shape belongs to the factor that carries most of its variance, if that is 10 % or more, and is alone
     otherwise. The groups are the partition with the least expected variation of information to those of the draws; the
@@ -162,37 +168,59 @@ def shape_groups(fit: xr.DataTree, *, draws: int = DRAWS, method: Method = "aver
 
     Parameters
     ----------
+    level : one of `LEVELS`. The classical tree between is one of the groups' means.
     draws : how many to count over.
     method : of the trees, "average" or (the classical one only) "ward".
     """
     require_factor_fit(fit)
-    some = parameters(fit, draws)
-    labels = carriers(some.loading, some.uniqueness, least=CARRIED)
+    loading, uniqueness, _ = _of_level(fit, parameters(fit, draws), _level(level))
+    labels = carriers(loading, uniqueness, least=CARRIED)
     partition = least_expected_vi(labels)
+    apart = distances(partition, labels)
     together = similarity(labels)
-    cells = correlations(some.loading, some.uniqueness)
+    cells = correlations(loading, uniqueness)
     tree = correlation_tree(cells.mean(axis=0))
     tree = tree._replace(support=branch_support(tree, cells))
-    observed = (
-        fit["observed_data"].dataset["activation"].to_numpy() if "observed_data" in fit.children else None
-    )
+    observed = _observed(fit, level)
     return ShapeGroups(
-        _group_table(_shapes(fit), partition, together), partition, together, float(expected_vi(partition, labels)),
-        credible_ball(partition, labels), tree, None if observed is None else classical_tree(observed, method=method),
-    )  # fmt: skip
+        table=_group_table(_shapes(fit), partition, together, _alone(labels)),
+        partition=partition,
+        drawn=float((apart == 0).mean()),
+        similarity=together,
+        vi=float(apart.mean()),
+        ball=credible_ball(partition, labels),
+        tree=tree,
+        classical=None if observed is None else classical_tree(observed, method=method),
+    )
 
 
-def _group_table(shapes: list[str], partition: np.ndarray, together: np.ndarray) -> pd.DataFrame:
+def _observed(fit: xr.DataTree, level: str) -> np.ndarray | None:
+    """The trials as they are, or the means of groups; None where trials are not stored, or groups are too few."""
+    if "observed_data" not in fit.children:
+        return None
+    rows = stored_rows(fit)
+    if level == "within":
+        return rows.activation
+    return rows.by_group(rows.activation) / rows.counts[:, None] if len(rows.levels) >= FEWEST else None
+
+
+def _alone(labels: np.ndarray) -> np.ndarray:
+    """(shape,) share of draws (draw, shape) in which a shape is with no other."""
+    return np.array([((labels == labels[:, [d]]).sum(axis=1) == 1).mean() for d in range(labels.shape[1])])
+
+
+def _group_table(
+    shapes: list[str], partition: np.ndarray, together: np.ndarray, alone: np.ndarray
+) -> pd.DataFrame:
     sizes = np.bincount(partition)
     place = np.empty(len(sizes), dtype=np.int64)
     place[np.argsort(-sizes, kind="stable")] = np.arange(len(sizes))
     rows = []
     for d, shape in enumerate(shapes):
         others = np.flatnonzero((partition == partition[d]) & (np.arange(len(shapes)) != d))
-        alone = 1.0 - np.max(np.delete(together[d], d))
         rows.append(
             {"blend_shape": shape, "group": int(place[partition[d]]) + 1,
-             "with": float(together[d, others].mean()) if len(others) else float(alone)}
+             "with": float(together[d, others].mean()) if len(others) else float(alone[d])}
         )  # fmt: skip
     table = pd.DataFrame(rows)
     return table.sort_values(["group", "with"], ascending=[True, False], kind="stable").reset_index(drop=True)

@@ -11,9 +11,12 @@ import xarray as xr
 
 import mien
 from mien.models import co_activation, co_activation_pairs, loadings, shape_groups, shares
+from mien.models.factors import tables
 from mien.models.factors.fitting import correlations
+from mien.models.factors.partitions import carriers
 from mien.models.factors.rotation import align, signed_permutations
 from mien.models.factors.spec import FactorSpec
+from mien.models.factors.trees import classical_tree
 from mien.priors import HalfNormal, LogNormal, Normal
 from mien.simulation.co_activation import FactorTruth, draw_truth, simulate_factors
 from mien.study.errors import FitError, SpecError
@@ -161,6 +164,38 @@ def test_shapes_of_one_factor_are_one_group(fit, simulated):
             assert (group[one] == group[other]) == (main[one] == main[other])
     assert found.tree.support is not None
     assert found.classical is not None
+
+
+def test_groups_between_have_a_tree_of_the_persons_means(fit):
+    found = shape_groups(fit, "between", draws=200)
+    rows = fit["observed_data"]["activation"].to_numpy()
+    person = fit["constant_data"]["group_index"].to_numpy()
+    means = np.stack([rows[person == p].mean(axis=0) for p in range(20)])
+    assert found.classical is not None
+    np.testing.assert_allclose(found.classical.linkage, classical_tree(means).linkage)
+    assert sorted(found.table["blend_shape"]) == sorted(SHAPES)
+    with pytest.raises(FitError, match="within, between"):
+        shape_groups(fit, "persons")
+
+
+def test_a_shape_without_a_factor_is_alone_and_told_how_surely(fit):
+    posterior = fit["posterior"]
+    loading, rest = posterior["loading"].to_numpy()[0, :200], posterior["uniqueness"].to_numpy()[0, :200]
+    labels = carriers(np.concatenate([loading, 0 * loading[:, :1]], axis=1), np.insert(rest, 8, 1.0, axis=1))
+    assert tables._alone(labels)[8] == 1.0
+    assert tables._alone(np.array([[0, 0, 1], [0, 1, 1]])).tolist() == [0.5, 0.0, 0.5]
+    found = shape_groups(fit, draws=200)
+    assert 0 <= found.drawn <= 1
+    assert found.drawn > 0 or found.vi > 0
+
+
+def test_priors_are_stored_with_the_kind_of_their_source(simulated):
+    mine = mien.fit(
+        co_activation(1, between=0, priors={"loading": Normal(0, 0.3)}), simulated.trials, draws=100
+    )
+    stored = json.loads(mine.attrs["priors"])
+    assert (stored["loading"]["sd"], stored["loading"]["source"]) == (0.3, "user")
+    assert stored["uniqueness"]["source"] == "rule"
 
 
 def test_without_factors_between(simulated):
