@@ -17,8 +17,8 @@ __all__ = ["DEFAULT_LIBRARY", "ROLES", "SCALES", "SOURCES", "LibraryPrior", "rea
 
 ROLES = (
     "Intercept", "beta", "sd", "corr", "sigma", "rho", "link_Intercept", "link_beta", "link_sd", "parameter_beta",
-    "log_sigma", "nu", "phi", "shape", "zi", "zoi", "coi", "hu", "cutpoint_zero", "cutpoint_one", "loading",
-    "uniqueness", "between_loading", "between_uniqueness",
+    "log_sigma", "nu", "phi", "shape", "zi", "zoi", "coi", "hu", "cutpoint_zero", "cutpoint_one", "loading_sd",
+    "uniqueness", "between_loading_sd", "between_uniqueness",
 )  # fmt: skip
 SCALES = ("outcome", "log_outcome", "per_unit", "per_column", "intercept", "none")
 SOURCES = ("rule", "convention")

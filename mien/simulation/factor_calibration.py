@@ -101,10 +101,11 @@ def _replicate(spec: FactorSpec, design: FactorDesign, seed: np.random.SeedSeque
 
 
 def _truth(spec: FactorSpec, design: FactorDesign, rng: np.random.Generator) -> FactorTruth:
-    loading, mu, sigma, between_loading, between_mu, between_sigma = spec.prior_numbers
+    of_sd, of_uniqueness, of_between_sd, of_between_uniqueness = np.reshape(spec.prior_numbers, (4, 2))
     return prior_truth(
-        rng, shapes=design.shapes, factors=spec.factors, between=spec.between, uniqueness=(mu, sigma),
-        between_uniqueness=(between_mu, between_sigma), loading_sd=(loading, between_loading), terms=design.terms,
+        rng, shapes=design.shapes, factors=spec.factors, between=spec.between, uniqueness=tuple(of_uniqueness),
+        between_uniqueness=tuple(of_between_uniqueness),
+        loading_sd=(rng.lognormal(*of_sd), rng.lognormal(*of_between_sd)), terms=design.terms,
     )  # fmt: skip
 
 

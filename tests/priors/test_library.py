@@ -2,7 +2,7 @@ from importlib import resources
 
 import pytest
 
-from mien.priors import DEFAULT_LIBRARY, LKJ, HalfNormal, HalfStudentT, Normal, read_library
+from mien.priors import DEFAULT_LIBRARY, LKJ, HalfNormal, HalfStudentT, LogNormal, Normal, read_library
 from mien.study.errors import SpecError
 
 TEXT = resources.files("mien.priors").joinpath("library.toml").read_text(encoding="utf-8")
@@ -28,6 +28,10 @@ def test_defaults_by_role():
         **dict.fromkeys(("zi", "zoi", "coi", "hu"), (Normal(0.0, 1.5), "none")),
         "cutpoint_zero": (Normal(-2.0, 3.0), "none"),
         "cutpoint_one": (Normal(2.0, 3.0), "none"),
+        "loading_sd": (LogNormal(-1.0, 0.5), "none"),
+        "uniqueness": (LogNormal(-1.2, 1.0), "none"),
+        "between_loading_sd": (LogNormal(-1.5, 0.75), "none"),
+        "between_uniqueness": (LogNormal(-2.5, 1.5), "none"),
     }
 
 

@@ -2,7 +2,7 @@
 
     y_pt = B x_pt + (Λ_b g_p + ζ_p) + (Λ_w f_pt + ε_pt)
     g_p, f_pt ~ N(0, I),   ζ_p ~ N(0, Ψ_b),   ε_pt ~ N(0, Ψ_w)
-    Λ ~ N(0, sd²) each,    Ψ ~ LogNormal (variances),    B flat
+    Λ ~ N(0, τ²) each,    τ, Ψ ~ LogNormal (Ψ are variances),    B flat
 
 Nothing is integrated out and no rotation is held, so that a trial costs as many parameters as there are factors: it is
 the independent check of the engine that integrates them out, for small data.
@@ -14,6 +14,7 @@ the independent check of the engine that integrates them out, for small data.
 | Λ_b, Ψ_b | between_loading, between_uniqueness | (blend_shape, between_factor), (blend_shape,) |
 | f, g | score, between_score | (trial, factor), (group, between_factor) |
 | ζ / √Ψ_b | between_rest | (group, blend_shape) |
+| τ_w, τ_b | loading_sd, between_loading_sd | – |
 """
 
 # PyTensor's annotations know no arithmetic on variables.
@@ -32,20 +33,25 @@ from mien.models.engines.compile_cache import compile_lock
 
 __all__ = ["PlainDraws", "factor_model", "sample_plain"]
 
-PARAMETERS = ("loading", "uniqueness", "between_loading", "between_uniqueness", "coefficient")
+PARAMETERS = (
+    "loading", "uniqueness", "between_loading", "between_uniqueness", "loading_sd", "between_loading_sd", "coefficient",
+)  # fmt: skip
 
 
 class PlainDraws(NamedTuple):
     """Draws (chain, draw, …), not rotated.
 
     loading (…, shape, factor), uniqueness (…, shape), between_loading (…, shape, between_factor), between_uniqueness
-    (…, shape), coefficient (…, shape, term). stats : name → (chain, draw), as every sampler here has them.
+    (…, shape), loading_sd, between_loading_sd, coefficient (…, shape, term).
+    stats : name → (chain, draw), as every sampler here has them.
     """
 
     loading: np.ndarray
     uniqueness: np.ndarray
     between_loading: np.ndarray
     between_uniqueness: np.ndarray
+    loading_sd: np.ndarray
+    between_loading_sd: np.ndarray
     coefficient: np.ndarray
     stats: Mapping[str, np.ndarray]
 
@@ -67,12 +73,10 @@ def factor_model(
     design : (trial, term) x.
     group : (trial,) codes from 0, of persons or of stimuli.
     factors, between : numbers of factors within and between groups, at least one each.
-    priors : (6,) sd of loadings within, mean and sd of log Ψ_w, sd of loadings between, mean and sd of log Ψ_b.
+    priors : (8,) mean and sd of log τ_w, log Ψ_w, log τ_b, log Ψ_b.
     """
     # PyTensor makes float32 of Python's numbers; NumPy's stay as they are.
-    within_sd, log_mean, log_sd, between_sd, between_log_mean, between_log_sd = np.asarray(
-        priors, dtype=np.float64
-    )
+    of_sd, of_uniqueness, of_between_sd, of_between_uniqueness = np.reshape(priors, (4, 2)).astype(np.float64)
     coords = {
         "trial": range(len(standardised)), "blend_shape": range(standardised.shape[1]),
         "term": range(design.shape[1]), "group": range(int(group.max()) + 1),
@@ -82,18 +86,18 @@ def factor_model(
         x = pm.Data("x", design, dims=("trial", "term"))
         coefficient = pm.Flat("coefficient", dims=("blend_shape", "term"))
 
+        between_loading_sd = pm.LogNormal("between_loading_sd", *of_between_sd)
         between_loading = pm.Normal(
-            "between_loading", 0.0, between_sd, dims=("blend_shape", "between_factor")
+            "between_loading", 0.0, between_loading_sd, dims=("blend_shape", "between_factor")
         )
-        between_uniqueness = pm.LogNormal(
-            "between_uniqueness", between_log_mean, between_log_sd, dims="blend_shape"
-        )
+        between_uniqueness = pm.LogNormal("between_uniqueness", *of_between_uniqueness, dims="blend_shape")
         between_score = pm.Normal("between_score", dims=("group", "between_factor"))
         between_rest = pm.Normal("between_rest", dims=("group", "blend_shape"))
         person = between_score @ between_loading.T + between_rest * pt.sqrt(between_uniqueness)
 
-        loading = pm.Normal("loading", 0.0, within_sd, dims=("blend_shape", "factor"))
-        uniqueness = pm.LogNormal("uniqueness", log_mean, log_sd, dims="blend_shape")
+        loading_sd = pm.LogNormal("loading_sd", *of_sd)
+        loading = pm.Normal("loading", 0.0, loading_sd, dims=("blend_shape", "factor"))
+        uniqueness = pm.LogNormal("uniqueness", *of_uniqueness, dims="blend_shape")
         score = pm.Normal("score", dims=("trial", "factor"))
 
         mean = x @ coefficient.T + person[group] + score @ loading.T

@@ -13,8 +13,11 @@ the density gains Σ_i (K − i) log t_i (i = 1 … K), so that Λ_wΛ_w' has th
 With Q from a first estimate the sampler takes a tenth of the steps (PROTOTYPES 2). Λ_b is free: its posterior is wide,
 and turning about in it costs nothing.
 
+**Scale.** Loadings are N(0, τ²) with a τ of their own at each level, and log τ normal: were τ given, the prior of D K
+loadings together would say much of how large they are, and more than 32 persons do.
+
 The sampler's vector: F by rows (without what is above the diagonal; the diagonal on its log), log Ψ_w, Λ_b by rows,
-log Ψ_b.
+log Ψ_b, log τ_w, log τ_b.
 """
 
 from typing import NamedTuple
@@ -34,7 +37,7 @@ class Model(NamedTuple):
 
     weight : (block,) λ. count : (block,) v. first : (block + 1,) rows of `vectors` (row, D).
     basis : (D, D) the orthonormal Q.
-    priors : (6,) sd of loadings within, mean and sd of log Ψ_w, sd of loadings between, mean and sd of log Ψ_b.
+    priors : (8,) mean and sd of log τ_w, log Ψ_w, log τ_b, log Ψ_b.
     """
 
     factors: int
@@ -49,7 +52,7 @@ class Model(NamedTuple):
 
 def size_of(shapes: int, factors: int, between: int) -> int:
     """How many entries the sampler's vector has."""
-    return shapes * factors - factors * (factors - 1) // 2 + 2 * shapes + shapes * between
+    return shapes * (factors + between + 2) - factors * (factors - 1) // 2 + 2
 
 
 def pack(model: Model) -> np.ndarray:
@@ -198,7 +201,7 @@ def _read(  # noqa: C901, PLR0913, PLR0917
 def log_density(  # noqa: C901, PLR0913, PLR0917  (flat arrays: what numba can take)
     q, factors, between, weight, count, first, vectors, basis, priors, slope
 ):
-    """Log p(y, q) up to the priors' constants of Λ_w, and its gradient, written to `slope`.
+    """Log p(y, q) up to constants of the priors, and its gradient, written to `slope`.
 
     basis : (D, D) Q' : row e is Q's column e.
     """
@@ -247,43 +250,53 @@ def _priors(  # noqa: PLR0913, PLR0917
     q, factors, between, basis, priors, f, psi, psi_b, d_loading, d_psi, d_between, d_psi_b, slope
 ):
     """Log prior with the Jacobians; `slope` becomes the gradient of the whole by q."""
-    shapes = psi.size
+    shapes, size = psi.size, q.size
     total, at = 0.0, 0
-    precision = priors[0] ** -2
+    precision, squares = np.exp(-2.0 * q[size - 2]), 0.0
     for d in range(shapes):
         for k in range(min(d + 1, factors)):
             value = f[k, d]
             gradient = -precision * value
             for e in range(shapes):
                 gradient += d_loading[k, e] * basis[d, e]
-            total -= 0.5 * precision * value * value
+            squares += value * value
             if k == d:  # t on its log: its own Jacobian and that of the rotation
                 total += (factors - k) * q[at]
                 gradient = gradient * value + (factors - k)
             slope[at] = gradient
             at += 1
+    total += _scale(q, size - 2, precision * squares, shapes * factors, priors[0], priors[1], slope)
     for d in range(shapes):
-        z = (q[at] - priors[1]) / priors[2]
+        z = (q[at] - priors[2]) / priors[3]
         total -= 0.5 * z * z
-        slope[at] = d_psi[d] * psi[d] - z / priors[2]
+        slope[at] = d_psi[d] * psi[d] - z / priors[3]
         at += 1
-    precision = priors[3] ** -2
+    precision, squares = np.exp(-2.0 * q[size - 1]), 0.0
     for d in range(shapes):
         for k in range(between):
-            total -= 0.5 * precision * q[at] * q[at]
+            squares += q[at] * q[at]
             slope[at] = d_between[k, d] - precision * q[at]
             at += 1
+    total += _scale(q, size - 1, precision * squares, shapes * between, priors[4], priors[5], slope)
     for d in range(shapes):
-        z = (q[at] - priors[4]) / priors[5]
+        z = (q[at] - priors[6]) / priors[7]
         total -= 0.5 * z * z
-        slope[at] = d_psi_b[d] * psi_b[d] - z / priors[5]
+        slope[at] = d_psi_b[d] * psi_b[d] - z / priors[7]
         at += 1
     return total
 
 
+@njit(cache=True, error_model="numpy", fastmath=FREE)
+def _scale(q, at, squares, count, mean, sd, slope):
+    """Log density of log τ at q[at] and of loadings given it; `squares` is Σλ²/τ² over `count` loadings."""
+    z = (q[at] - mean) / sd
+    slope[at] = squares - count - z / sd
+    return -0.5 * squares - count * q[at] - 0.5 * z * z
+
+
 @njit(cache=True, error_model="numpy")
 def unfolded(draws, basis, factors, between):
-    """The sampler's vectors (draw, entry) → loadings (draw, shape, factor), Ψ_w, loadings between, Ψ_b."""
+    """The sampler's vectors (draw, entry) → loadings (draw, shape, factor), Ψ_w, loadings between, Ψ_b, τ (draw, 2)."""
     count, shapes = draws.shape[0], basis.shape[0]
     f, loading = np.empty((factors, shapes)), np.empty((factors, shapes))
     loading_b = np.empty((between, shapes))
@@ -296,7 +309,7 @@ def unfolded(draws, basis, factors, between):
                 loadings[i, d, k] = loading[k, d]
             for k in range(between):
                 loadings_b[i, d, k] = loading_b[k, d]
-    return loadings, psi, loadings_b, psi_b
+    return loadings, psi, loadings_b, psi_b, np.exp(draws[:, draws.shape[1] - 2 :])
 
 
 _POINTER = types.CPointer(types.float64)

@@ -26,21 +26,25 @@ LEAST = 0.02  # of a uniqueness and of a factor's size, in the first estimate
 class FactorDraws(NamedTuple):
     """Draws in any rotation; the leading dims are (chain, draw).
 
-    loading (…, shape, factor), uniqueness (…, shape), between_loading, between_uniqueness. stats : of the sampler.
-    note : attempts that missed the gate.
+    loading (…, shape, factor), uniqueness (…, shape), between_loading, between_uniqueness; loading_sds (…, 2): within,
+    between. stats : of the sampler. note : attempts that missed the gate.
     """
 
     loading: np.ndarray
     uniqueness: np.ndarray
     between_loading: np.ndarray
     between_uniqueness: np.ndarray
+    loading_sds: np.ndarray
     stats: Mapping[str, np.ndarray]
     note: str = ""
 
     @property
     def quantities(self) -> dict[str, np.ndarray]:
         """What no rotation changes, (chain, draw) each: the variances that make up every shape's."""
-        found = {}
+        found = {
+            f"sd of loadings {level}": self.loading_sds[..., place]
+            for place, level in enumerate(("within", "between"))
+        }
         for level, loading, uniqueness in (
             ("within", self.loading, self.uniqueness),
             ("between", self.between_loading, self.between_uniqueness),
@@ -69,7 +73,7 @@ def sample_factors(
     Parameters
     ----------
     sums : of shapes in sds within groups.
-    priors : sd of loadings, mean and sd of log uniquenesses; the same three between groups.
+    priors : mean and sd of the log of the loadings' sd, of log uniquenesses; the same four between groups.
     """
     basis, start = _first_estimate(sums, factors, between)
     model = kernel.Model(factors, between, *sums, basis=basis, priors=np.array(priors, dtype=np.float64))
@@ -118,7 +122,10 @@ def _first_estimate(sums: FactorSums, factors: int, between: int) -> tuple[np.nd
     value, vector = np.linalg.eigh(scatter)
     among = vector[:, ::-1][:, :between] * np.sqrt(np.maximum(value[::-1][:between], LEAST**2))
     rest = np.maximum(np.diag(scatter) - (among**2).sum(axis=1), LEAST)
-    start = np.concatenate([f[place], np.log(uniqueness), among.ravel(), np.log(rest)])
+    sds = [np.sqrt(np.mean(loading**2)), np.sqrt(np.mean(among**2)) if between else LEAST]
+    start = np.concatenate(
+        [f[place], np.log(uniqueness), among.ravel(), np.log(rest), np.log(np.maximum(sds, LEAST))]
+    )
     return np.ascontiguousarray(left.T), start
 
 

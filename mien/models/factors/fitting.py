@@ -1,7 +1,8 @@
 """`fit` of a co-activation model: rows, sums, draws, one name for each factor, the verdict.
 
     posterior       loading (blend_shape, factor), uniqueness, communality (blend_shape); between_loading
-                    (blend_shape, between_factor), between_uniqueness, between_communality; (chain, draw, …).
+                    (blend_shape, between_factor), between_uniqueness, between_communality; loading_sd and
+                    between_loading_sd, the τ of their priors; (chain, draw, …).
                     Loadings and root uniquenesses in sds within groups, factors "W1" …, "B1" … by falling Σλ²
     sample_stats    of the sampler, with `congruence` (factor) and `between_congruence` of every draw with the mean
     observed_data   activation (observation, blend_shape), standardised; above a million values left out
@@ -41,7 +42,7 @@ MULTIMODAL = 0.05  # share of draws with another simple structure from which it 
 class FactorPosterior(NamedTuple):
     """Draws with one name for each factor; leading dim (draw,) over all chains.
 
-    within, between : `Alignment`s. uniqueness, between_uniqueness : (draw, shape).
+    within, between : `Alignment`s. uniqueness, between_uniqueness : (draw, shape). loading_sds : (draw, 2).
     chains : how many; stats, note : of the sampler.
     """
 
@@ -49,6 +50,7 @@ class FactorPosterior(NamedTuple):
     uniqueness: np.ndarray
     between: Alignment
     between_uniqueness: np.ndarray
+    loading_sds: np.ndarray
     chains: int
     stats: dict[str, np.ndarray]
     note: str
@@ -113,7 +115,7 @@ def sampled_factors(
 
     return FactorPosterior(
         align(flat(drawn.loading)), flat(drawn.uniqueness), align(flat(drawn.between_loading)),
-        flat(drawn.between_uniqueness), chains, dict(drawn.stats), drawn.note,
+        flat(drawn.between_uniqueness), flat(drawn.loading_sds), chains, dict(drawn.stats), drawn.note,
     )  # fmt: skip
 
 
@@ -130,8 +132,9 @@ def _with_scores(spec: FactorSpec, rows: FactorRows, settings: Settings) -> "Fac
     )  # fmt: skip
     drawn = sample_plain(model, seed=settings.seed, draws=settings.draws, chains=settings.chains)
     return FactorDraws(
-        drawn.loading, drawn.uniqueness, drawn.between_loading, drawn.between_uniqueness, drawn.stats
-    )
+        drawn.loading, drawn.uniqueness, drawn.between_loading, drawn.between_uniqueness,
+        np.stack([drawn.loading_sd, drawn.between_loading_sd], axis=-1), drawn.stats,
+    )  # fmt: skip
 
 
 def communality(loading: np.ndarray, uniqueness: np.ndarray) -> np.ndarray:
@@ -156,7 +159,11 @@ def factor_gate(posterior: FactorPosterior, *, draws: int) -> Gate:
         "within": (posterior.within, posterior.uniqueness),
         "between": (posterior.between, posterior.between_uniqueness),
     }
-    measures = {}
+    measures = {
+        f"sd of loadings {level}": measure(_chains(posterior.loading_sds[:, place], posterior))
+        for place, level in enumerate(levels)
+        if levels[level][0].loading.shape[2]
+    }
     texts: list[str] = []
     for level, (alignment, uniqueness) in levels.items():
         shares = communality(alignment.loading, uniqueness)
@@ -251,6 +258,8 @@ def _tree(rows: FactorRows, posterior: FactorPosterior) -> xr.DataTree:
         "between_loading": (between.loading, (*shape, "between_factor")),
         "between_uniqueness": (posterior.between_uniqueness, shape),
         "between_communality": (communality(between.loading, posterior.between_uniqueness), shape),
+        "loading_sd": (posterior.loading_sds[:, 0], ()),
+        "between_loading_sd": (posterior.loading_sds[:, 1], ()),
     }
     drawn = {name: ((*base, *dims), _chains(value, posterior)) for name, (value, dims) in values.items()}
     stats: dict[str, Any] = {name: (base, value) for name, value in posterior.stats.items()}

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, fields
 from types import MappingProxyType
 from typing import Any
 
-from mien.priors import DEFAULT_LIBRARY, LogNormal, Normal, Prior, prior_from_dict, prior_to_dict
+from mien.priors import DEFAULT_LIBRARY, LogNormal, Prior, prior_from_dict, prior_to_dict
 from mien.study.errors import FitError, SpecError
 from mien.study.formula import parse_formula
 from mien.study.tables import nearest
@@ -16,7 +16,7 @@ __all__ = ["FAMILY", "PARTS", "PRIORS", "FactorSpec", "is_factor_fit", "require_
 FAMILY = "co_activation"
 PARTS = ("all", "spontaneous", "stimulus_driven")
 PRIORS: Mapping[str, type] = MappingProxyType(
-    {"loading": Normal, "uniqueness": LogNormal, "between_loading": Normal, "between_uniqueness": LogNormal}
+    dict.fromkeys(("loading_sd", "uniqueness", "between_loading_sd", "between_uniqueness"), LogNormal)
 )
 MOST = 12  # factors
 
@@ -68,12 +68,7 @@ class FactorSpec:
                 )
             if not isinstance(prior, PRIORS[name]):
                 raise SpecError(
-                    f"priors[{name!r}]: expected {PRIORS[name].__name__}, found {prior!r}: loadings need a prior "
-                    "that no rotation changes, uniquenesses one without density at 0."
-                )
-            if isinstance(prior, Normal) and prior.mean != 0:
-                raise SpecError(
-                    f"priors[{name!r}]: expected a mean of 0, found {prior.mean:g}: signs are free."
+                    f"priors[{name!r}]: expected {PRIORS[name].__name__}, found {prior!r}: none of them may be 0."
                 )
 
     @property
@@ -94,11 +89,9 @@ class FactorSpec:
 
     @property
     def prior_numbers(self) -> tuple[float, ...]:
-        """Sd of loadings, mu and sigma of uniquenesses; the same three between groups."""
-        numbers: list[float] = []
-        for prior in self.resolved.values():
-            numbers += [prior.sd] if isinstance(prior, Normal) else [prior.mu, prior.sigma]  # pyright: ignore[reportAttributeAccessIssue]
-        return tuple(map(float, numbers))
+        """Mu and sigma of each prior, in the order of `PRIORS`."""
+        found = [prior for prior in self.resolved.values() if isinstance(prior, LogNormal)]
+        return tuple(float(number) for prior in found for number in (prior.mu, prior.sigma))
 
     def to_json(self) -> str:
         """The specification as text; `from_json` reads it back."""

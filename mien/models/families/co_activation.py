@@ -1,6 +1,7 @@
 """The co-activation family: which parts of the face move together, from trial to trial and from person to person?
 
     y_pt = B x_pt + (Λ_b g_p + ζ_p) + (Λ_w f_pt + ε_pt)        scores f and g, uniquenesses Ψ_w and Ψ_b of ε and ζ
+    Λ_w ~ N(0, τ_w²), Λ_b ~ N(0, τ_b²)                         sds τ estimated
 
 on trial means of all shapes at once, each divided by its sd within persons. Trials of a person have factors W1, W2 …;
 persons have B1, B2 … of their own: that people who smile more squint more says nothing of whether a smile comes with a
@@ -49,8 +50,8 @@ def co_activation(
     covariates : terms whose effects on every shape are taken out, ``("valence", "medium", "age_z")``.
     part : "all", "spontaneous" or "stimulus_driven".
     shapes : only these; () takes all that move but gaze and blinks.
-    priors : "loading", "between_loading": Normal(0, sd); "uniqueness", "between_uniqueness": LogNormal; in sds within
-        persons.
+    priors : LogNormal of "loading_sd" and "between_loading_sd", the sds that loadings scatter about 0 with, and of the
+        variances "uniqueness" and "between_uniqueness"; in sds within persons.
     pool_trackers : True to put two trackers into one fit.
 
     Raises

@@ -7,7 +7,7 @@ import numpy as np
 
 from mien.simulation.co_activation import FactorData, draw_truth, simulate_values
 
-PRIORS = (0.5, -0.7, 0.7, 0.5, -2.5, 1.0)  # as `factor_graph.factor_model` takes them
+PRIORS = (-0.8, 0.4, -0.7, 0.7, -1.2, 0.4, -2.5, 1.0)  # as `factor_graph.factor_model` takes them
 DRAWS = 12_000  # a chain, 4 chains: ESS of communalities and covariances 3,100 at least, R-hat 1.003 at most
 TUNE = 1000
 
@@ -42,7 +42,7 @@ def plain_draws(factors=2):
 
 def determined(draws):
     """What no rotation changes: name → (chain, draw, …) communalities, Λ Λ' + Ψ, coefficients."""
-    found = {"coefficient": draws.coefficient}
+    found = {"coefficient": draws.coefficient, "sd": draws.loading_sd, "between_sd": draws.between_loading_sd}
     for level in ("", "between_"):
         loading, uniqueness = getattr(draws, f"{level}loading"), getattr(draws, f"{level}uniqueness")
         common = np.einsum("cdik,cdjk->cdij", loading, loading)

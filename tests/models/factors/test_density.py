@@ -12,8 +12,9 @@ from mien.models.factors.sums import FactorSums, factor_sums
 from mien.study.errors import FitError
 from tests.models.factors.dense_model import small_case
 
-PRIORS = np.array([0.5, -1.2, 1.0, 0.5, -2.5, 1.5])
-NO_PRIORS = np.array([1e8, 0.0, 1e8, 1e8, 0.0, 1e8])
+PRIORS = np.array([-1.0, 0.5, -1.2, 1.0, -1.5, 0.75, -2.5, 1.5])
+NO_PRIORS = np.tile([0.0, 1e8], 4)
+LARGE = 20.0  # log of an sd of loadings beside which they are nothing
 REFERENCE = Path(__file__).parents[2] / "reference" / "factor_analysis.json"
 CASES = {
     "unequal counts, covariates": small_case(0, counts=(6, 9, 2, 8)),
@@ -31,7 +32,7 @@ def vector_of(case, rng):
     between = case.between_loading.shape[1]
     basis = np.ascontiguousarray(np.linalg.qr(rng.normal(size=(shapes, shapes)))[0].T)
     q = 0.4 * rng.normal(size=kernel.size_of(shapes, factors, between))
-    parts = [part[0] for part in kernel.unfolded(q[None], basis, factors, between)]
+    parts = [part[0] for part in kernel.unfolded(q[None], basis, factors, between)[:4]]
     names = ("loading", "uniqueness", "between_loading", "between_uniqueness")
     return q, basis, case._replace(**dict(zip(names, parts, strict=True)))
 
@@ -80,15 +81,15 @@ def test_a_wrong_number_of_trials_or_no_covariates_are_another_density(case):
 @every_case
 def test_compiled_density_is_likelihood_and_prior(case):
     q, basis, drawn = vector_of(case, np.random.default_rng(8))
-    shapes, factors = drawn.loading.shape
+    factors = drawn.loading.shape[1]
     log_t = np.log(np.diag((basis @ drawn.loading)[:factors]))
-    prior = (
-        -0.5 * (drawn.loading**2).sum() / PRIORS[0] ** 2
-        - 0.5 * (drawn.between_loading**2).sum() / PRIORS[3] ** 2
-    )
-    prior += ((factors - np.arange(factors)) * log_t).sum()
-    for uniqueness, (mu, sigma) in ((drawn.uniqueness, PRIORS[1:3]), (drawn.between_uniqueness, PRIORS[4:])):
-        prior += norm(mu, sigma).logpdf(np.log(uniqueness)).sum() - shapes * norm(0, sigma).logpdf(0.0)
+    prior = ((factors - np.arange(factors)) * log_t).sum()
+    sds = np.exp(q[-2:])
+    for place, loading in enumerate((drawn.loading, drawn.between_loading)):
+        prior += norm(0, sds[place]).logpdf(loading).sum() - loading.size * norm.logpdf(0.0)
+    logs = (q[-2], np.log(drawn.uniqueness), q[-1], np.log(drawn.between_uniqueness))
+    for values, (mu, sigma) in zip(logs, PRIORS.reshape(4, 2), strict=True):
+        prior += norm(mu, sigma).logpdf(values).sum() - np.size(values) * norm(0, sigma).logpdf(0.0)
     value, _ = density(q, sums_of(case), basis, drawn)
     assert value == pytest.approx(drawn.log_density() + prior, rel=1e-9)
 
@@ -118,11 +119,11 @@ def test_the_gauge_leaves_the_prior_of_loadings_as_it_is():
 
     def told(values):
         degrees = factors - np.arange(factors)
-        return (chi(degrees, scale=PRIORS[0]).logpdf(values) + np.log(values)).sum()
+        return (chi(degrees).logpdf(values) + np.log(values)).sum()  # the sd is 1, its log 0
 
     one, other = np.array([0.9, 0.4, 0.2]), np.array([1.4, 0.7, 0.05])
     assert at(one) - at(other) == pytest.approx(told(one) - told(other), abs=1e-10)
-    wrong = chi(np.ones(3), scale=PRIORS[0])
+    wrong = chi(np.ones(3))
     without = (wrong.logpdf(one) + np.log(one) - wrong.logpdf(other) - np.log(other)).sum()
     assert abs(at(one) - at(other) - without) > 0.5
 
@@ -148,11 +149,11 @@ def test_the_likelihood_and_its_optimum_are_scikit_learns(factors):
         f = triangular(np.array(record["loading"]))
         jacobian = ((factors - np.arange(factors)) * np.log(np.diag(f))).sum()
         np.fill_diagonal(f, np.log(np.diag(f)))
-        q = np.concatenate([f[place], np.log(record["uniqueness"]), np.zeros(shapes)])
+        q = np.concatenate([f[place], np.log(record["uniqueness"]), np.zeros(shapes), [LARGE, 0.0]])
         slope = np.empty_like(q)
         value = kernel.log_density(q, factors, 0, *only, np.eye(shapes), NO_PRIORS, slope)
         slope[diagonal] -= factors - np.arange(factors)
-        return value - jacobian, slope[:-shapes]
+        return value - jacobian + shapes * factors * LARGE, slope[: -shapes - 2]
 
     record = told["fits"][str(factors)]
     for one in (record, *record["away"]):

@@ -17,7 +17,7 @@ from mien.models.factors.partitions import carriers
 from mien.models.factors.rotation import align, signed_permutations
 from mien.models.factors.spec import FactorSpec
 from mien.models.factors.trees import classical_tree
-from mien.priors import HalfNormal, LogNormal, Normal
+from mien.priors import HalfNormal, LogNormal
 from mien.simulation.co_activation import FactorTruth, draw_truth, simulate_factors
 from mien.study.errors import FitError, SpecError
 
@@ -191,10 +191,10 @@ def test_a_shape_without_a_factor_is_alone_and_told_how_surely(fit):
 
 def test_priors_are_stored_with_the_kind_of_their_source(simulated):
     mine = mien.fit(
-        co_activation(1, between=0, priors={"loading": Normal(0, 0.3)}), simulated.trials, draws=100
+        co_activation(1, between=0, priors={"loading_sd": LogNormal(-1.2, 0.3)}), simulated.trials, draws=100
     )
     stored = json.loads(mine.attrs["priors"])
-    assert (stored["loading"]["sd"], stored["loading"]["source"]) == (0.3, "user")
+    assert (stored["loading_sd"]["sigma"], stored["loading_sd"]["source"]) == (0.3, "user")
     assert stored["uniqueness"]["source"] == "rule"
 
 
@@ -207,13 +207,11 @@ def test_without_factors_between(simulated):
 
 def test_priors_reach_the_posterior(simulated):
     tight = mien.fit(
-        co_activation(1, between=0, priors={"loading": Normal(0, 0.01)}), simulated.trials, draws=100
+        co_activation(1, between=0, priors={"loading_sd": LogNormal(-5, 0.01)}), simulated.trials, draws=100
     )
     assert float(tight["posterior"]["communality"].max()) < 0.05
     with pytest.raises(SpecError, match="LogNormal"):
         co_activation(1, priors={"uniqueness": HalfNormal(1)})
-    with pytest.raises(SpecError, match="mean of 0"):
-        co_activation(1, priors={"loading": Normal(0.3, 1)})
     assert json.loads(co_activation(1, priors={"uniqueness": LogNormal(-1, 0.5)}).to_json())["priors"]
 
 

@@ -42,6 +42,8 @@ def somewhere(case, seed):
     persons, shapes = int(data.participant.max()) + 1, data.standardised.shape[1]
     return {
         "coefficient": rng.normal(size=(shapes, data.design.shape[1])),
+        "loading_sd": np.array(rng.uniform(0.2, 1.0)),
+        "between_loading_sd": np.array(rng.uniform(0.2, 1.0)),
         "loading": rng.normal(size=(shapes, case.factors)),
         "uniqueness": rng.uniform(0.1, 2.0, shapes),
         "between_loading": rng.normal(size=(shapes, case.between)),
@@ -54,13 +56,15 @@ def somewhere(case, seed):
 
 def priors_by_hand(case, values):
     """Of loadings and uniquenesses."""
-    within_sd, log_mean, log_sd, between_sd, between_log_mean, between_log_sd = case.priors
-    return (
-        norm(0, within_sd).logpdf(values["loading"]).sum()
-        + lognorm(log_sd, scale=np.exp(log_mean)).logpdf(values["uniqueness"]).sum()
-        + norm(0, between_sd).logpdf(values["between_loading"]).sum()
-        + lognorm(between_log_sd, scale=np.exp(between_log_mean)).logpdf(values["between_uniqueness"]).sum()
+    numbers = np.reshape(case.priors, (4, 2))
+    names = ("loading_sd", "uniqueness", "between_loading_sd", "between_uniqueness")
+    total = sum(
+        lognorm(sd, scale=np.exp(mean)).logpdf(values[name]).sum()
+        for name, (mean, sd) in zip(names, numbers, strict=True)
     )
+    for level in ("", "between_"):
+        total += norm(0, values[f"{level}loading_sd"]).logpdf(values[f"{level}loading"]).sum()
+    return total
 
 
 def by_hand(case, values):

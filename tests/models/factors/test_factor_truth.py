@@ -46,8 +46,8 @@ def sampled(data, factors, between, *, draws=1000, seed=0):
 # Against PyMC
 
 
-def determined(draws):
-    found = {}
+def determined(draws, sds):
+    found = {f"sd of loadings {level}": own for level, own in zip(("within", "between"), sds, strict=True)}
     for level, loading, uniqueness in (
         ("within", draws.loading, draws.uniqueness),
         ("between", draws.between_loading, draws.between_uniqueness),
@@ -66,7 +66,9 @@ def both(factors):
     case = plain_case(factors)
     sums = factor_sums(case.data.standardised, case.data.design, case.data.participant)
     mine = sample_factors(sums, case.factors, case.between, case.priors, Settings(6000, 4, 3))
-    return determined(mine), determined(plain_draws(factors))
+    plain = plain_draws(factors)
+    sds = [mine.loading_sds[..., 0], mine.loading_sds[..., 1]]
+    return determined(mine, sds), determined(plain, [plain.loading_sd, plain.between_loading_sd])
 
 
 def disagreements(mine, theirs):
