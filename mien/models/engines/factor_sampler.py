@@ -75,8 +75,8 @@ def sample_factors(
     sums : of shapes in sds within groups.
     priors : mean and sd of the log of the loadings' sd, of log uniquenesses; the same four between groups.
     """
-    basis, start = _first_estimate(sums, factors, between)
-    model = kernel.Model(factors, between, *sums, basis=basis, priors=np.array(priors, dtype=np.float64))
+    basis, error, start = _first_estimate(sums, factors, between)
+    model = kernel.Model(factors, between, *sums, basis=basis, priors=np.array([*priors, error]))
     compiled = CompiledDensity(
         dims=None,
         density=kernel.address(),
@@ -101,13 +101,16 @@ def sample_factors(
 def _named(result: Mapping[str, np.ndarray], model: kernel.Model, note: str) -> FactorDraws:
     shape = result["q"].shape[:2]
     flat = np.ascontiguousarray(result["q"].reshape(shape[0] * shape[1], -1))
-    parts = kernel.unfolded(flat, model.basis, model.factors, model.between)
+    parts = kernel.unfolded(flat, model.basis, model.factors, model.between, model.priors[8])
     stats = {name.removeprefix("stat "): value for name, value in result.items() if name.startswith("stat ")}
     return FactorDraws(*(part.reshape(*shape, *part.shape[1:]) for part in parts), stats=stats, note=note)
 
 
-def _first_estimate(sums: FactorSums, factors: int, between: int) -> tuple[np.ndarray, np.ndarray]:
-    """Q' of the gauge, and where to start: principal factors within, what is left of the contrasts between."""
+def _first_estimate(sums: FactorSums, factors: int, between: int) -> tuple[np.ndarray, float, np.ndarray]:
+    """Q' of the gauge, the standard error of a loading between, and where to start.
+
+    Principal factors within, and of what is left of the contrasts between.
+    """
     degrees, shapes = float(sums.count[0]), sums.vectors.shape[1]
     loading, uniqueness = _principal_factors(sums.within / degrees, factors)
     left, size, _ = np.linalg.svd(loading, full_matrices=True)
@@ -123,10 +126,11 @@ def _first_estimate(sums: FactorSums, factors: int, between: int) -> tuple[np.nd
     among = vector[:, ::-1][:, :between] * np.sqrt(np.maximum(value[::-1][:between], LEAST**2))
     rest = np.maximum(np.diag(scatter) - (among**2).sum(axis=1), LEAST)
     sds = [np.sqrt(np.mean(loading**2)), np.sqrt(np.mean(among**2)) if between else LEAST]
-    start = np.concatenate(
-        [f[place], np.log(uniqueness), among.ravel(), np.log(rest), np.log(np.maximum(sds, LEAST))]
-    )
-    return np.ascontiguousarray(left.T), start
+    sds = np.maximum(sds, LEAST)
+    error = float(np.sqrt((np.mean(rest) + np.mean(1.0 / sums.weight[1:])) / sums.groups))
+    scaled = among.ravel() * np.hypot(sds[1], error) / sds[1]
+    start = np.concatenate([f[place], np.log(uniqueness), scaled, np.log(rest), np.log(sds)])
+    return np.ascontiguousarray(left.T), error, start
 
 
 def _principal_factors(covariance: np.ndarray, factors: int) -> tuple[np.ndarray, np.ndarray]:

@@ -12,8 +12,9 @@ from mien.models.factors.sums import FactorSums, factor_sums
 from mien.study.errors import FitError
 from tests.models.factors.dense_model import small_case
 
-PRIORS = np.array([-1.0, 0.5, -1.2, 1.0, -1.5, 0.75, -2.5, 1.5])
-NO_PRIORS = np.tile([0.0, 1e8], 4)
+ERROR = 0.3
+PRIORS = np.array([-1.0, 0.5, -1.2, 1.0, -1.5, 0.75, -2.5, 1.5, ERROR])
+NO_PRIORS = np.append(np.tile([0.0, 1e8], 4), ERROR)
 LARGE = 20.0  # log of an sd of loadings beside which they are nothing
 REFERENCE = Path(__file__).parents[2] / "reference" / "factor_analysis.json"
 CASES = {
@@ -32,7 +33,7 @@ def vector_of(case, rng):
     between = case.between_loading.shape[1]
     basis = np.ascontiguousarray(np.linalg.qr(rng.normal(size=(shapes, shapes)))[0].T)
     q = 0.4 * rng.normal(size=kernel.size_of(shapes, factors, between))
-    parts = [part[0] for part in kernel.unfolded(q[None], basis, factors, between)[:4]]
+    parts = [part[0] for part in kernel.unfolded(q[None], basis, factors, between, ERROR)[:4]]
     names = ("loading", "uniqueness", "between_loading", "between_uniqueness")
     return q, basis, case._replace(**dict(zip(names, parts, strict=True)))
 
@@ -83,12 +84,15 @@ def test_compiled_density_is_likelihood_and_prior(case):
     q, basis, drawn = vector_of(case, np.random.default_rng(8))
     factors = drawn.loading.shape[1]
     log_t = np.log(np.diag((basis @ drawn.loading)[:factors]))
-    prior = ((factors - np.arange(factors)) * log_t).sum()
     sds = np.exp(q[-2:])
+    prior = ((factors - np.arange(factors)) * log_t).sum()
+    prior += drawn.between_loading.size * np.log(
+        sds[1] / np.hypot(sds[1], ERROR)
+    )  # of the vector's coordinates
     for place, loading in enumerate((drawn.loading, drawn.between_loading)):
         prior += norm(0, sds[place]).logpdf(loading).sum() - loading.size * norm.logpdf(0.0)
     logs = (q[-2], np.log(drawn.uniqueness), q[-1], np.log(drawn.between_uniqueness))
-    for values, (mu, sigma) in zip(logs, PRIORS.reshape(4, 2), strict=True):
+    for values, (mu, sigma) in zip(logs, PRIORS[:8].reshape(4, 2), strict=True):
         prior += norm(mu, sigma).logpdf(values).sum() - np.size(values) * norm(0, sigma).logpdf(0.0)
     value, _ = density(q, sums_of(case), basis, drawn)
     assert value == pytest.approx(drawn.log_density() + prior, rel=1e-9)
