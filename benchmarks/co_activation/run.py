@@ -52,11 +52,11 @@ def sums_of(data):
 
 def drawn(sums, seed):
     from mien.models import co_activation
-    from mien.models.engines.factor_sampler import sample_factors
+    from mien.models.engines.factor_sampler import ATTEMPTS, sample_factors
     from mien.models.engines.problem import Settings
 
     return sample_factors(
-        sums, 5, 2, co_activation(5).prior_numbers, Settings(1000, 4, seed), attempts=((1, 0.8),)
+        sums, 5, 2, co_activation(5).prior_numbers, Settings(1000, 4, seed), attempts=ATTEMPTS[:1]
     )
 
 

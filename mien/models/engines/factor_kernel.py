@@ -16,9 +16,9 @@ and turning about in it costs nothing.
 **Scale.** Loadings are N(0, τ²) with a τ of their own at each level, and log τ normal: were τ given, the prior of D K
 loadings together would say much of how large they are, and more than 32 persons do.
 
-Where persons hardly differ, Λ_b and τ_b shrink together, a funnel. The vector has Λ_b / c(τ_b), c = τ / √(τ² + s²), with
-s about the standard error of a loading: in sds of the prior where that is all that is known, as they are where data
-speak. (On a study whose persons do not differ: 4 s instead of 49.)
+Where persons hardly differ, Λ_b and τ_b shrink together, a funnel. The vector has Λ_b / c(τ_b), c = τ / √(τ² + s²),
+with s about the standard error of a loading: in sds of the prior where that is all that is known, as they are where
+data speak. (On a study whose persons do not differ: 4 s instead of 49.)
 
 The sampler's vector: F by rows (without what is above the diagonal; the diagonal on its log), log Ψ_w, Λ_b / c by rows,
 log Ψ_b, log τ_w, log τ_b.
