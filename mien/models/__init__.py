@@ -44,6 +44,8 @@ if TYPE_CHECKING:
     from mien.models.effect_tables import effects
     from mien.models.engines.bambi_model import to_bambi
     from mien.models.equal_stretches import first_seconds
+    from mien.models.factors.bartlett import score_outcomes
+    from mien.models.factors.scores import factor_score_draws, factor_scores, person_scores
     from mien.models.factors.spec import FactorSpec
     from mien.models.factors.tables import co_activation_pairs, loadings, shape_groups, shares
     from mien.models.families.co_activation import co_activation
@@ -72,11 +74,12 @@ if TYPE_CHECKING:
 __all__ = [
     "FAMILIES", "SHAPE_SETS", "FactorSpec", "ModelSpec", "check_notes", "checks", "co_activation",
     "co_activation_pairs", "compare", "curves", "design_check", "effects", "expected_wrong_signs",
-    "factor_numbers", "fingerprint", "first_seconds", "fit", "group_effects", "k_fold", "load",
-    "load_statistics", "loadings", "log_likelihood", "lost_trials", "peaks", "person_effects", "pit",
-    "pool_shapes", "posterior_predictive", "predict", "prediction_draws", "recommend_family", "reliability",
-    "save", "score", "shape_contrasts", "shape_groups", "shares", "sufficient_statistics", "task", "time",
-    "to_bambi", "trait_slopes", "traits", "valence",
+    "factor_numbers", "factor_score_draws", "factor_scores", "fingerprint", "first_seconds", "fit",
+    "group_effects", "k_fold", "load", "load_statistics", "loadings", "log_likelihood", "lost_trials",
+    "peaks", "person_effects", "person_scores", "pit", "pool_shapes", "posterior_predictive", "predict",
+    "prediction_draws", "recommend_family", "reliability", "save", "score", "score_outcomes",
+    "shape_contrasts", "shape_groups", "shares", "sufficient_statistics", "task", "time", "to_bambi",
+    "trait_slopes", "traits", "valence",
 ]  # fmt: skip
 
 _HOMES = {
@@ -97,7 +100,11 @@ _HOMES = {
     "co_activation": "families.co_activation",
     "co_activation_pairs": "factors.tables",
     "factor_numbers": "factors.choice",
+    "factor_score_draws": "factors.scores",
+    "factor_scores": "factors.scores",
     "loadings": "factors.tables",
+    "person_scores": "factors.scores",
+    "score_outcomes": "factors.bartlett",
     "shape_groups": "factors.tables",
     "shares": "factors.tables",
     "curves": "courses",

@@ -7,9 +7,15 @@ One basis serves all groups, whatever their numbers of trials: TΣ_wT' = I and T
     γ_j | y ~ N(A_j⁻¹(X'z_j − (Z'X)'W_j Z'z_j), A_j⁻¹),  A_j = X'X − (Z'X)'W_j Z'X,  W_j = diag(e_j / (1 + n_p e_j))
     c_pj | γ, y ~ N(w_pj Σ_t (z_j − Xγ_j), w_pj)
 
-and B = T⁻¹γ, b_p = T⁻¹c_p. Coefficients have flat priors.
+and B = T⁻¹γ, b_p = T⁻¹c_p. Coefficients have flat priors. Scores given what they are scores of are a regression,
+
+    f | y, B, b ~ N(A⁻¹Λ'Ψ⁻¹(y − Bx − b), A⁻¹),  A = I + Λ'Ψ⁻¹Λ
+
+and the same of g given b, between groups. What b adds to the scores' mean is linear in it, so that means and variances
+of f and g given y and B are exact too: b is integrated out, not drawn.
 """
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -18,9 +24,11 @@ import xarray as xr
 from mien.study.errors import FitError
 
 __all__ = [
-    "Bases", "Parameters", "StoredRows", "bases", "coefficient_draws", "covariance", "effect_moments",
-    "parameters", "stored_rows",
+    "Bases", "Parameters", "Regression", "StoredRows", "bases", "coefficient_draws", "covariance", "effect_moments",
+    "effect_score_draws", "effect_scores", "parameters", "regression", "stored_rows",
 ]  # fmt: skip
+
+NULL = 1e-12  # of a singular value, relative to the largest
 
 
 class Parameters(NamedTuple):
@@ -76,7 +84,8 @@ def parameters(fit: xr.DataTree, draws: int | None = None) -> Parameters:
     """All draws of a fit, or `draws` of them, evenly spaced over all chains."""
     posterior = fit["posterior"].dataset
     names = ("loading", "uniqueness", "between_loading", "between_uniqueness")
-    flat = [item.reshape(-1, *item.shape[2:]) for item in (posterior[name].to_numpy() for name in names)]
+    stored = [posterior[name].to_numpy() for name in names]
+    flat = [item.reshape(item.shape[0] * item.shape[1], *item.shape[2:]) for item in stored]
     if draws is not None and draws < len(flat[0]):
         at = np.linspace(0, len(flat[0]) - 1, draws).round().astype(int)
         flat = [item[at] for item in flat]
@@ -111,20 +120,43 @@ def bases(draws: Parameters) -> Bases:
 
 def coefficient_draws(found: Bases, rows: StoredRows, rng: np.random.Generator) -> np.ndarray:
     """One draw of B for each draw of the parameters, (draw, shape, term), standardised."""
-    counts, x = rows.counts, rows.design
-    by_group, gram = rows.by_group(x), x.T @ x
-    sums, total = rows.by_group(rows.activation), x.T @ rows.activation
-    drawn = np.empty((*found.ratio.shape, x.shape[1]))
-    for number, (turn, ratio) in enumerate(zip(found.turn, found.ratio, strict=True)):
+    counts, mine = rows.counts, _orthonormal(rows)
+    sums, total = rows.by_group(rows.activation), mine.columns.T @ rows.activation
+    few = mine.by_group.shape[1]
+    drawn = np.empty((*found.ratio.shape, rows.design.shape[1]))
+    for number, (turn, back, ratio) in enumerate(zip(found.turn, found.back, found.ratio, strict=True)):
         weight = ratio[:, None] / (1.0 + counts * ratio[:, None])  # (coordinate, group)
-        precision = gram - np.einsum("jp,pa,pb->jab", weight, by_group, by_group, optimize=True)
-        right = turn @ total.T - (weight * (turn @ sums.T)) @ by_group
+        step = turn @ total.T
+        noise = rng.standard_normal(step.shape)
+        step[:, :few] -= (weight * (turn @ sums.T)) @ mine.by_group
+        precision = np.eye(few) - mine.by_group.T @ (weight[:, :, None] * mine.by_group)
         lower = np.linalg.cholesky(precision)
-        upper = np.swapaxes(lower, 1, 2)
-        noise = rng.standard_normal(right.shape)
-        step = np.linalg.solve(lower, right[..., None]) + noise[..., None]
-        drawn[number] = found.back[number] @ np.linalg.solve(upper, step)[..., 0]
+        half = np.linalg.solve(lower, step[:, :few, None]) + noise[:, :few, None]
+        step[:, :few] = np.linalg.solve(np.swapaxes(lower, 1, 2), half)[..., 0]
+        step[:, few:] += noise[:, few:]
+        drawn[number] = back @ step @ mine.to_terms.T
     return drawn
+
+
+class _Orthonormal(NamedTuple):
+    """X in columns X̃ = X · to_terms with X̃'X̃ = I, of which only the first add up to anything over a group's trials.
+
+    columns : (trial, column). by_group : (group, few) Z'X̃ of the first; that of the others is 0.
+    to_terms : (term, column).
+    """
+
+    columns: np.ndarray
+    by_group: np.ndarray
+    to_terms: np.ndarray
+
+
+def _orthonormal(rows: StoredRows) -> _Orthonormal:
+    """Few columns are left to be solved for where groups have the same trials, as with a dummy for every stimulus."""
+    basis, triangle = np.linalg.qr(rows.design)
+    left, size, right = np.linalg.svd(rows.by_group(basis), full_matrices=True)
+    few = int((size > NULL * size[0]).sum())
+    to_terms = np.linalg.solve(triangle, right.T)
+    return _Orthonormal(basis @ right.T, left[:, :few] * size[:few], to_terms)
 
 
 def effect_moments(ratio: np.ndarray, counts: np.ndarray, sums: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -136,6 +168,76 @@ def effect_moments(ratio: np.ndarray, counts: np.ndarray, sums: np.ndarray) -> t
     """
     weight = ratio / (1.0 + counts[:, None] * ratio)
     return weight * sums, weight
+
+
+class Regression(NamedTuple):
+    """Scores given what they are scores of, r = Λ · score + unique part: N(weight · r, root · root').
+
+    weight : (draw, factor, shape) A⁻¹Λ'Ψ⁻¹. root : (draw, factor, factor), root · root' = A⁻¹.
+    """
+
+    weight: np.ndarray
+    root: np.ndarray
+
+    @property
+    def variance(self) -> np.ndarray:
+        """(draw, factor) of a score given r."""
+        return (self.root**2).sum(axis=2)
+
+
+def regression(loading: np.ndarray, uniqueness: np.ndarray) -> Regression:
+    """Of loadings (draw, shape, factor) and uniquenesses (draw, shape)."""
+    scaled = np.swapaxes(loading / uniqueness[..., None], 1, 2)
+    lower = np.linalg.cholesky(scaled @ loading + np.eye(loading.shape[2]))
+    root = np.swapaxes(np.linalg.inv(lower), 1, 2)
+    return Regression(root @ np.swapaxes(root, 1, 2) @ scaled, root)
+
+
+def effect_scores(
+    found: Bases, rows: StoredRows, coefficient: np.ndarray, weight: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Means and variances of weight · b given y and B, (draw, group, factor) both.
+
+    Parameters
+    ----------
+    coefficient : (draw, shape, term) B. weight : (draw, factor, shape).
+    """
+    mean = np.empty((len(weight), len(rows.levels), weight.shape[1]))
+    variance = np.empty_like(mean)
+    for number, effect in enumerate(_effects(found, rows, coefficient)):
+        across = weight[number] @ found.back[number]
+        mean[number] = effect.mean @ across.T
+        variance[number] = effect.variance @ (across**2).T
+    return mean, variance
+
+
+def effect_score_draws(
+    found: Bases,
+    rows: StoredRows,
+    coefficient: np.ndarray,
+    weight: np.ndarray,
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """One draw of weight · b for each draw of the parameters and B, (draw, group, factor)."""
+    drawn = np.empty((len(weight), len(rows.levels), weight.shape[1]))
+    for number, effect in enumerate(_effects(found, rows, coefficient)):
+        one = effect.mean + np.sqrt(effect.variance) * rng.standard_normal(effect.mean.shape)
+        drawn[number] = one @ (weight[number] @ found.back[number]).T
+    return drawn
+
+
+class _Effects(NamedTuple):
+    """c_p of one draw: (group, coordinate) both."""
+
+    mean: np.ndarray
+    variance: np.ndarray
+
+
+def _effects(found: Bases, rows: StoredRows, coefficient: np.ndarray) -> Iterator[_Effects]:
+    """Group effects in the basis of each draw, given y and B."""
+    counts, sums, design = rows.counts, rows.by_group(rows.activation), rows.by_group(rows.design)
+    for turn, ratio, mine in zip(found.turn, found.ratio, coefficient, strict=True):
+        yield _Effects(*effect_moments(ratio, counts, (sums - design @ mine.T) @ turn.T))
 
 
 def covariance(loading: np.ndarray, uniqueness: np.ndarray) -> np.ndarray:
