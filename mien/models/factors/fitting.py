@@ -291,10 +291,13 @@ def _tree(rows: FactorRows, posterior: FactorPosterior) -> xr.DataTree:
 
 
 def _attrs(spec: FactorSpec, rows: FactorRows, posterior: FactorPosterior, seed: int) -> dict[str, Any]:
+    transforms = {name: list(one) for name, one in rows.transforms.items()}
     return {
         "formula": spec.formula, "family": FAMILY, "name": spec.name, "answers": spec.answers,
         "model_spec": spec.to_json(), "priors": json.dumps(_priors(spec)),
         "coding": json.dumps({name: list(levels) for name, levels in rows.coding.items()}),
+        **({"derived": json.dumps(dict(rows.derived))} if rows.derived else {}),
+        **({"transforms": json.dumps(transforms)} if transforms else {}),
         "units": "within sd", "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "counts": json.dumps(dict(rows.counts)), "left_out": json.dumps(dict(rows.left_out)),
         "groups": json.dumps({"role": spec.group, "count": len(rows.levels)}),

@@ -7,12 +7,12 @@ by its sd within groups after the covariates (ν degrees of freedom), so that lo
 """
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import pandas as pd
 
-from mien.models.design import build_design
+from mien.models.design import Transform, build_design
 from mien.models.factors.spec import FactorSpec
 from mien.models.factors.sums import FactorSums, factor_sums
 from mien.models.outcomes import OutcomeRows, prepare_outcomes
@@ -34,7 +34,7 @@ class FactorRows(NamedTuple):
     group : (trial,) place in `levels`. shapes : names. location, scale : (shape,) in coefficient units.
     keys : (trial,) table with participant, stimulus, trial … as far as the data have them.
     observations : labels of the trials. counts, left_out : what became of rows and shapes.
-    coding : category → levels.
+    coding : category → levels. derived, transforms : as in `Design` and `outcomes`, to code new rows with.
     """
 
     activation: np.ndarray
@@ -50,6 +50,8 @@ class FactorRows(NamedTuple):
     counts: Mapping[str, int]
     left_out: Mapping[str, str]
     coding: Mapping[str, Sequence[str]]
+    derived: Mapping[str, Mapping[str, Any]]
+    transforms: Mapping[str, Transform]
 
     @property
     def sums(self) -> FactorSums:
@@ -100,6 +102,7 @@ def factor_rows(
     return FactorRows(
         (values - location) / scale, design.columns, design.coefficients, block.codes, block.levels, rows.names,
         location, scale, _keys(frame), rows.observations[complete], counts, {**apart, **rows.left_out}, design.coding,
+        rows.derived, design.transforms,
     )  # fmt: skip
 
 

@@ -241,3 +241,21 @@ def test_bad_settings(simulated):
         mien.fit(co_activation(1), simulated.trials, residual="ar1")
     with pytest.raises(FitError, match="draws"):
         mien.fit(co_activation(1), simulated.trials, draws=1)
+
+
+def test_new_persons_are_coded_by_what_the_fit_has(simulated):
+    """A z-score of persons and a centred column: the fit's mean and sd, not those of who is new."""
+    people = pd.DataFrame(
+        {"participant_id": [f"sub-{k:02d}" for k in range(1, 21)], "age": np.arange(20.0) + 20}
+    )
+    fit = mien.fit(
+        co_activation(1, between=1, covariates=("age_z", "center(trial)")), simulated.trials, participants=people,
+        draws=100,
+    )  # fmt: skip
+    one = simulated.trials[simulated.trials["participant"] == "07"].reset_index(drop=True)
+    own = mien.models.factor_scores(fit, participants=people, seed=1)
+    new = mien.models.factor_scores(fit, one, participants=people, seed=1)
+    mine = own[own["participant"] == "07"].set_index("trial")["mean"]
+    assert new.set_index("trial")["mean"].loc[mine.index].to_numpy() == pytest.approx(
+        mine.to_numpy(), abs=1e-6
+    )
