@@ -45,6 +45,8 @@ if TYPE_CHECKING:
     from mien.models.engines.bambi_model import to_bambi
     from mien.models.equal_stretches import first_seconds
     from mien.models.factors.bartlett import score_outcomes
+    from mien.models.factors.choice import factor_numbers
+    from mien.models.factors.eigenvalues import eigenvalue_check
     from mien.models.factors.scores import factor_score_draws, factor_scores, person_scores
     from mien.models.factors.spec import FactorSpec
     from mien.models.factors.tables import co_activation_pairs, loadings, shape_groups, shares
@@ -73,13 +75,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FAMILIES", "SHAPE_SETS", "FactorSpec", "ModelSpec", "check_notes", "checks", "co_activation",
-    "co_activation_pairs", "compare", "curves", "design_check", "effects", "expected_wrong_signs",
-    "factor_numbers", "factor_score_draws", "factor_scores", "fingerprint", "first_seconds", "fit",
-    "group_effects", "k_fold", "load", "load_statistics", "loadings", "log_likelihood", "lost_trials",
-    "peaks", "person_effects", "person_scores", "pit", "pool_shapes", "posterior_predictive", "predict",
-    "prediction_draws", "recommend_family", "reliability", "save", "score", "score_outcomes",
-    "shape_contrasts", "shape_groups", "shares", "sufficient_statistics", "task", "time", "to_bambi",
-    "trait_slopes", "traits", "valence",
+    "co_activation_pairs", "compare", "curves", "design_check", "effects", "eigenvalue_check",
+    "expected_wrong_signs", "factor_numbers", "factor_score_draws", "factor_scores", "fingerprint",
+    "first_seconds", "fit", "group_effects", "k_fold", "load", "load_statistics", "loadings",
+    "log_likelihood", "lost_trials", "peaks", "person_effects", "person_scores", "pit", "pool_shapes",
+    "posterior_predictive", "predict", "prediction_draws", "recommend_family", "reliability", "save",
+    "score", "score_outcomes", "shape_contrasts", "shape_groups", "shares", "sufficient_statistics", "task",
+    "time", "to_bambi", "trait_slopes", "traits", "valence",
 ]  # fmt: skip
 
 _HOMES = {
@@ -99,6 +101,7 @@ _HOMES = {
     "ModelSpec": "spec",
     "co_activation": "families.co_activation",
     "co_activation_pairs": "factors.tables",
+    "eigenvalue_check": "factors.eigenvalues",
     "factor_numbers": "factors.choice",
     "factor_score_draws": "factors.scores",
     "factor_scores": "factors.scores",
