@@ -16,8 +16,10 @@ import pandas as pd
 from jinja2 import DictLoader, Environment, StrictUndefined
 from markupsafe import Markup
 
+from mien.models.factors.spec import is_factor_fit
 from mien.reports_app import methods, tables, wording
 from mien.reports_app.attributes import failures, parsed
+from mien.reports_app.co_activation_part import CoActivationPart, co_activation_part, part_order
 from mien.reports_app.course_parts import course_part, has_course
 from mien.reports_app.defaults import DEFAULTS, Decisions
 from mien.reports_app.figures.bars import exclusion_bars, valid_share_bars
@@ -30,7 +32,7 @@ from mien.study.blend_shapes import BILATERAL_NAMES, NAMES, SET_APART
 
 __all__ = ["EffectPart", "content_security_policy", "study_report"]
 
-TEMPLATES = ("page.html.j2", "study.html.j2", "table.html.j2")
+TEMPLATES = ("page.html.j2", "study.html.j2", "table.html.j2", "co_activation.html.j2")
 FIRST = ("valence", "neutral", "valence:medium", "medium")  # the order in which effects are told
 FAMILY_ORDER = ("valence", "task", "traits", "time")  # of fits; others come after valence
 ADJUSTED_FOR = ("age_z", "sex")  # standard covariates: folded, unless a fit asks for nothing else
@@ -84,7 +86,7 @@ def study_report(  # noqa: PLR0913  (the parts of a study, by name)
     Parameters
     ----------
     study_name : shown as the title.
-    effects : fit's name → its table from `mien.effects`; the first is the main one.
+    effects : fit's name → its table from `mien.effects`; the first is the main one. Co-activation fits have none.
     fits : fit's name → the Fit (`xarray.DataTree`).
     prep : the counts of prep.json.
     quality : one quality report a recording (DESIGN 3.2).
@@ -115,7 +117,8 @@ def study_report(  # noqa: PLR0913  (the parts of a study, by name)
         if (name, effect) not in {(part.fit, part.effect) for part in parts}
     ]
     style = _packaged("style.css")
-    checked = [model_checks(name, fits[name]) for name in effects]
+    together = _together(fits, sides, decisions)
+    checked = [model_checks(name, fits[name]) for name in (*effects, *(one.fit for one in together))]
     main = parts[0].fit if parts else ""
     return (
         _environment()
@@ -125,7 +128,9 @@ def study_report(  # noqa: PLR0913  (the parts of a study, by name)
             note=note,
             style=_drawn(style),
             policy=content_security_policy(style),
+            lead=_lead(parts, together),
             parts=parts,
+            together=together,
             folded=folded,
             courses=[
                 course_part(name, fits[name], table, decisions)
@@ -162,6 +167,23 @@ def study_report(  # noqa: PLR0913  (the parts of a study, by name)
             decisions=decisions,
         )
     )
+
+
+def _together(fits: Mapping[str, Any], sides: str, decisions: Decisions) -> list[CoActivationPart]:
+    """The co-activation fits, the first of them in full."""
+    names = part_order([name for name, fit in fits.items() if is_factor_fit(fit)])
+    return [
+        co_activation_part(name, fits[name], decisions, sides=sides, full=place == 0)
+        for place, name in enumerate(names)
+    ]
+
+
+def _lead(parts: Sequence[EffectPart], together: Sequence[CoActivationPart]) -> str:
+    if parts:
+        return parts[0].answer
+    if together:
+        return together[0].lead
+    return "No effect was fitted, so this report describes the recordings and the preparation only."
 
 
 def _environment() -> Environment:

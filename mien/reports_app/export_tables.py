@@ -18,19 +18,21 @@ from typing import Any
 
 import pandas as pd
 
-from mien.models import effects, load
+from mien.models import effects, load, loadings
+from mien.models.factors.spec import is_factor_fit
 from mien.models.stored_checks import stored_checks
 from mien.reports_app import wording
 from mien.reports_app.attributes import rope_widths
 from mien.reports_app.defaults import Decisions
 from mien.reports_app.methods import checks_statement, methods_sentences
-from mien.reports_app.rows import by_region, rows_of
+from mien.reports_app.rows import by_region, by_size, rows_of
 from mien.reports_app.tables import DECISION_WORDS
 from mien.study.errors import FitError, StudyError
 from mien.study.files import write_whole
 from mien.study.folder import Study
 from mien.study.formula import parse_formula
 from mien.study.tables import nearest
+from mien.workflow.co_activation import compared_numbers
 from mien.workflow.fitting import newest_fits
 
 __all__ = [
@@ -56,6 +58,7 @@ NEEDED = (
     "in_rope",
     "decision",
 )
+OF_FACTORS = {"factor", "p_carried", "eti_lower"}  # columns of loadings
 LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", MINUS: "$-$", "β": r"$\beta$", "σ": r"$\sigma$",
@@ -64,7 +67,7 @@ LATEX = {
 
 
 def export_effects(table: pd.DataFrame, path: Path | str) -> Path:
-    """Write a table of `mien.effects` in the format that the file's ending says.
+    """Write a table of `mien.effects` or `mien.models.loadings` in the format that the file's ending says.
 
     Parameters
     ----------
@@ -94,12 +97,16 @@ def export_effects(table: pd.DataFrame, path: Path | str) -> Path:
 def write_study_effects(study: Study, name: str, out: Path | None = None) -> Path:
     """Write the effects of a study's newest fit of a name, with the study's limits; returns the path.
 
+    Of co-activation, which has none, the loadings of all factors are written.
+
     Raises
     ------
     StudyError
         For a fit that the study does not have.
     """
     fit = _newest(study, name)
+    if is_factor_fit(fit):
+        return export_effects(loadings(fit), out or study.derivatives / "export" / f"loadings-{name}.csv")
     decisions = Decisions.from_mapping(study.settings.get("decisions", {}))
     table = effects(fit, rope=rope_widths(fit, decisions.rope))
     return export_effects(table, out or study.derivatives / "export" / f"effects-{name}.csv")
@@ -182,6 +189,8 @@ def effects_latex(table: pd.DataFrame) -> str:
 
 def _cells(table: pd.DataFrame) -> list[list[str]]:
     """Header and rows as texts; a row of one cell is the heading of an effect."""
+    if set(table.columns) >= OF_FACTORS:
+        return _loading_cells(rows_of(table))
     lacking = [name for name in NEEDED if name not in table.columns]
     if lacking:
         raise FitError(
@@ -197,6 +206,26 @@ def _cells(table: pd.DataFrame) -> list[list[str]]:
         if several:
             found.append([effect])
         found += [_line(row, decimals, "  " if several else "") for row in by_region(mine)]
+    return found
+
+
+def _loading_cells(rows: list[dict[str, Any]]) -> list[list[str]]:
+    """The same of loadings, under the heading of each factor, the largest first."""
+    decimals = wording.decimals_for(median(float(row["sd"]) for row in rows))
+
+    def number(value: float) -> str:
+        return f"{value:.{decimals}f}".replace("-", MINUS)
+
+    found = [["", "M", "SD", "95 % ETI", "P(direction)", "P(carried)"]]
+    for level, factor in dict.fromkeys((str(row["level"]), str(row["factor"])) for row in rows):
+        found.append([f"{factor} ({level})"])
+        for row in by_size(one for one in rows if (one["level"], one["factor"]) == (level, factor)):
+            failed = " (checks failed)" if row["verdict"] == "failed" else ""
+            interval = f"[{number(row['eti_lower'])}, {number(row['eti_upper'])}]"
+            texts = (_probability(row[name]) for name in ("p_direction", "p_carried"))
+            found.append(
+                [f"  {row['blend_shape']}{failed}", number(row["mean"]), number(row["sd"]), interval, *texts]
+            )
     return found
 
 
@@ -227,6 +256,12 @@ def _probability(value: float) -> str:
 
 
 def _note(table: pd.DataFrame) -> str:
+    if set(table.columns) >= OF_FACTORS:
+        return (
+            "M and SD: posterior mean and standard deviation of loadings, in standard deviations within groups, after "
+            "varimax. 95 % ETI: equal-tailed interval. P(direction): posterior probability of the more probable sign. "
+            "P(carried): that the factor carries 10 % of the shape’s variance or more."
+        )
     row = rows_of(table)[0]
     ropes = [float(one["rope"]) for one in rows_of(table)]
     decimals = wording.decimals_for(median(ropes)) if max(ropes) > 0 else 2
@@ -264,7 +299,7 @@ def methods_paragraph(fit: Any) -> str:
     Formula, rows and their counts, coding, priors with numbers, engine, draws, diagnostics, intervals, software.
     """
     name = str(fit.attrs.get("name") or "model")
-    told = methods_sentences(name, fit, rows=_rows(fit))
+    told = methods_sentences(name, fit, rows="trial means" if is_factor_fit(fit) else _rows(fit))
     checks = checks_statement({name: fit})
     intervals = (
         "Intervals are equal-tailed; P(direction) is the posterior probability of the more probable sign."
@@ -273,7 +308,11 @@ def methods_paragraph(fit: Any) -> str:
 
 
 def _checked(fit: Any) -> str:
-    """What came of the checks of the model."""
+    """What came of the checks of the model, or of the comparison of numbers of factors."""
+    if is_factor_fit(fit):
+        compared = compared_numbers(fit)
+        told = compared[1]["answer"] if compared else "The number of factors was given beforehand."
+        return " ".join([told, *stored_checks(fit).notes])
     found = stored_checks(fit)
     if found.table is None:
         return f"The model was not checked against replicates of the data: {found.missing.rstrip('.')}."

@@ -8,6 +8,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from mien.models.factors.spec import is_factor_fit
 from mien.reports_app.attributes import is_weighted, left_out, parsed, verdict_detail
 from mien.study.trials import VALENCES
 
@@ -26,7 +27,8 @@ SOURCE_WORDS = {
     "convention": "common convention",
     "user": "set by the user",
 }
-NUMBERS_FIRST = ("mean", "sd", "df", "scale", "rate", "eta", "value")
+LISTED = 8  # levels of a category
+NUMBERS_FIRST = ("mean", "mu", "sd", "sigma", "df", "scale", "rate", "eta", "value")
 
 
 def methods_sentences(name: str, fit: Any, *, rows: str = "trial means") -> list[str]:
@@ -38,6 +40,19 @@ def methods_sentences(name: str, fit: Any, *, rows: str = "trial means") -> list
     fit : a Fit (`xarray.DataTree`) with the attributes of DESIGN 3.4.
     rows : what one row of the data was.
     """
+    sentences = _factors_told(name, fit) if is_factor_fit(fit) else _outcomes_told(name, fit, rows)
+    sentences.append(engine_sentence(fit))
+    versions = parsed(fit, "versions")
+    if isinstance(versions, Mapping) and versions:
+        own = {"mien": fit.attrs["mien_version"]} if fit.attrs.get("mien_version") else {}
+        versions = own | dict(versions)
+        sentences.append("Software: " + ", ".join(f"{key} {value}" for key, value in versions.items()) + ".")
+    hashes = [f"{label} {str(fit.attrs[key])[:12]}…" for key, label in HASHES.items() if fit.attrs.get(key)]
+    sentences += [f"Fingerprints (sha256): {', '.join(hashes)}."] if hashes else []
+    return sentences
+
+
+def _outcomes_told(name: str, fit: Any, rows: str) -> list[str]:
     posterior = fit["posterior"].to_dataset()
     shapes = posterior.sizes.get("blend_shape", 1)
     family = str(fit.attrs.get("family", "gaussian"))
@@ -54,17 +69,46 @@ def methods_sentences(name: str, fit: Any, *, rows: str = "trial means") -> list
     sentences += (
         [f"Priors (numbers in the outcome’s units; ranges are over outcomes): {priors}."] if priors else []
     )
-    sentences.append(engine_sentence(fit))
-    versions = parsed(fit, "versions")
-    if isinstance(versions, Mapping) and versions:
-        own = {"mien": fit.attrs["mien_version"]} if fit.attrs.get("mien_version") else {}
-        versions = own | dict(versions)
-        sentences.append("Software: " + ", ".join(f"{key} {value}" for key, value in versions.items()) + ".")
-    hashes = [f"{label} {str(fit.attrs[key])[:12]}…" for key, label in HASHES.items() if fit.attrs.get(key)]
-    sentences += [f"Fingerprints (sha256): {', '.join(hashes)}."] if hashes else []
     return sentences
 
 
+def _factors_told(name: str, fit: Any) -> list[str]:
+    """What is its own in the methods of a co-activation fit."""
+    sizes, groups, counts = fit["posterior"].dataset.sizes, parsed(fit, "groups"), parsed(fit, "counts")
+    many, one = GROUP_WORDS[groups["role"]]
+    within, between = sizes["factor"], sizes["between_factor"]
+    trials, lacking = int(counts["trials"]), int(counts["incomplete_trials"])
+    scores = "integrated out" if fit.attrs.get("engine") != "nuts" else "sampled"
+    sentences = [
+        f"Model “{name}”: {sizes['blend_shape']} shapes at once, on {trials - lacking:,} trial means of "
+        f"{groups['count']} {many}, each shape divided by its standard deviation within {many}. How a trial departs "
+        f"from the level of its {one} is Λf + ε with {within} factor{'s' if within != 1 else ''} f; how that level "
+        f"departs from the mean is the same with {between} of its own. Scores and unique parts are normal; scores were "
+        f"{scores}. Means and covariates follow the formula {fit.attrs['formula']}.",
+        f"{lacking:,} of {trials:,} trials lacked one of the shapes and were left out." if lacking else
+        f"None of {trials:,} trials lacked one of the shapes.",
+    ]  # fmt: skip
+    reasons: dict[str, list[str]] = {}
+    for shape, reason in left_out(fit).items():
+        reasons.setdefault(reason, []).append(shape)
+    sentences += [f"Not in the model: {', '.join(names)} ({reason})." for reason, names in reasons.items()]
+    coding = _coding(parsed(fit, "coding"))
+    sentences += [f"Coding: {coding}."] if coding else []
+    priors = parsed(fit, "priors")
+    spread = "Loadings are normal around 0, with one standard deviation at each level, which is estimated. "
+    sentences.append(
+        f"{spread if 'loading_sd' in priors else ''}Priors (loadings in standard deviations within {many}, "
+        f"uniquenesses as variances): {priors_text(priors)}."
+    )
+    sentences.append(
+        "Each draw’s loadings were turned by varimax and then put in the order and signs that come nearest to the mean "
+        "of all draws. The checks of the computation rest on what no rotation changes: communalities, uniquenesses and "
+        "correlations."
+    )
+    return sentences
+
+
+GROUP_WORDS = {"participant": ("persons", "person"), "stimulus": ("stimuli", "stimulus")}
 HASHES = {"data_sha256": "data", "recipe_sha256": "recipe"}
 
 
@@ -110,6 +154,8 @@ def _levels(name: str, levels: list[str]) -> str:
         return f"{levels[0]} −½, {levels[1]} +½"
     if name == "valence" and tuple(levels) == VALENCES:
         return "positive − negative, and neutral − the mean of both"
+    if len(levels) > LISTED:
+        return f"deviations from the mean of {len(levels)} levels"
     return f"deviations from the mean of {', '.join(levels)}"
 
 

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 from scipy.stats import binom
 
+from mien.models.factors.spec import is_factor_fit
 from mien.models.stored_checks import stored_checks
 from mien.reports_app.rows import Row, rows_of
 
@@ -34,6 +35,12 @@ MANY = 0.5  # share of shapes above which a check matters to the headline
 FEWEST = 4  # shapes, below which none does
 LISTED = 8  # persons
 RARE = 0.001  # chance of as many shapes of one person outside, were shapes independent
+
+
+OF_FACTORS = (
+    "the eigenvalues of its correlations were not compared with those of data from the model; "
+    "`mien.models.eigenvalue_check` does that."
+)
 
 
 class ModelChecks(NamedTuple):
@@ -60,7 +67,9 @@ def model_checks(name: str, fit: Any) -> ModelChecks:
     """
     found = stored_checks(fit)
     if found.table is None:
-        return ModelChecks(name, found.missing, [], pd.DataFrame(), pd.DataFrame(), [])
+        notes = list(found.notes)
+        missing = OF_FACTORS if is_factor_fit(fit) else found.missing
+        return ModelChecks(name, "" if notes else missing, notes, pd.DataFrame(), pd.DataFrame(), [])
     rows = rows_of(found.table)
     again = _again(rows)
     return ModelChecks(

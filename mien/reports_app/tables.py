@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 
+from mien.models.factors.spec import is_factor_fit
 from mien.reports_app import wording
 from mien.reports_app.attributes import engine_verdicts, is_weighted, verdict_detail
 from mien.reports_app.rows import Row, by_region, rows_of
@@ -314,17 +315,21 @@ def reasons_table(counts: Mapping[str, Any]) -> pd.DataFrame:
 
 
 def diagnostics_table(effects: Mapping[str, pd.DataFrame], fits: Mapping[str, Any]) -> pd.DataFrame:
-    """One row a fit: verdict, the worst of what decides it, draws.
+    """One row a fit: verdict, the worst of what decides it, draws; co-activation fits, without effects, come last.
 
     The extremes are over all hyperparameters and coefficients where the fit tells them (`diagnostics_detail`), else
     over the effects. A fit that was sampled has R-hat, effective sizes, BFMI and divergences; one by importance
     sampling has Pareto k, the effective size of its weights and z between its runs; a dash stands for the other's.
     """
+    together = [name for name, fit in fits.items() if is_factor_fit(fit)]
     found = pd.DataFrame(
-        [_diagnostics(name, rows_of(effects[name]), fits[name]) for name in effects],
+        [
+            *(_diagnostics(name, rows_of(effects[name]), fits[name]) for name in effects),
+            *(_diagnostics(name, [], fits[name]) for name in together),
+        ],
         columns=list(DIAGNOSTICS),
     )
-    weighted = {is_weighted(fits[name]) for name in effects}
+    weighted = {is_weighted(fits[name]) for name in (*effects, *together)}
     hidden = {*(OF_SAMPLING if False not in weighted else ()), *(OF_WEIGHTS if True not in weighted else ())}
     return found.drop(columns=list(hidden))
 
@@ -337,6 +342,8 @@ DIAGNOSTICS = ("fit", "checks", *OF_SAMPLING, *OF_WEIGHTS, "draws", "shapes that
 def _diagnostics(name: str, rows: list[Row], fit: Any) -> dict[str, str]:
     sizes = fit["posterior"].to_dataset().sizes
     failed = sorted({str(row["blend_shape"]) for row in rows if row["verdict"] != "passed"})
+    if is_factor_fit(fit) and fit.attrs.get("diagnostics") != "passed":
+        failed = ["all, being fitted together"]
     return {
         **dict.fromkeys(DIAGNOSTICS, "–"),
         "fit": name,
@@ -349,9 +356,9 @@ def _diagnostics(name: str, rows: list[Row], fit: Any) -> dict[str, str]:
 
 def _sampled(rows: list[Row], fit: Any) -> dict[str, str]:
     detail = {
-        "max_r_hat": max(float(row["r_hat"]) for row in rows),
-        "min_ess_bulk": min(float(row["ess_bulk"]) for row in rows),
-        "min_ess_tail": min(float(row["ess_tail"]) for row in rows),
+        "max_r_hat": max((float(row["r_hat"]) for row in rows), default=math.nan),
+        "min_ess_bulk": min((float(row["ess_bulk"]) for row in rows), default=math.nan),
+        "min_ess_tail": min((float(row["ess_tail"]) for row in rows), default=math.nan),
         **verdict_detail(fit),
     }
     return {

@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from mien.models import effects, load, lost_trials
+from mien.models.factors.spec import is_factor_fit
 from mien.reports_app.attributes import rope_widths
 from mien.reports_app.defaults import Decisions
 from mien.reports_app.documents import study_report
@@ -53,7 +54,11 @@ def write_study_report(study: Study, out: Path | None = None, *, note: str = "")
     decisions = Decisions.from_mapping(study.settings.get("decisions", {}))
     document = study_report(
         study.name,
-        effects={name: effects(fit, rope=rope_widths(fit, decisions.rope)) for name, fit in fits.items()},
+        effects={
+            name: effects(fit, rope=rope_widths(fit, decisions.rope))
+            for name, fit in fits.items()
+            if not is_factor_fit(fit)
+        },
         fits=fits,
         prep=prep,
         quality=quality,

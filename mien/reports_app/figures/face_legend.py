@@ -8,15 +8,15 @@ from mien.reports_app.figures.face_style import HEIGHT, NOT_ESTIMATED, OUTLINES,
 __all__ = ["legend"]
 
 
-def legend(scale: Scale, units: str, *, p_given: bool, missing: bool) -> list[str]:
-    """Sides, colour scale with units, outlines."""
+def legend(scale: Scale, units: str, *, p_given: bool, missing: bool, outline: str) -> list[str]:
+    """Sides, colour scale with units, what the outlines are the probability of."""
     sides = (
         '<g fill="#6b645c" font-size="19"><text x="-290" y="30">person’s<tspan x="-290" dy="22">right</tspan></text>'
         '<text x="290" y="30" text-anchor="end">person’s<tspan x="290" dy="22">left</tspan></text></g>'
     )
     rows = [sides, *_colour_bar(scale, units, HEIGHT)]
     if p_given:
-        rows.append(_outline_key(HEIGHT + 106))
+        rows.append(_outline_key(HEIGHT + 106, outline))
     if missing:
         x = 172 if p_given else -290
         rows.append(
@@ -45,8 +45,8 @@ def _colour_bar(scale: Scale, units: str, top: float) -> list[str]:
     return [f'<text x="0" y="{top + 14}" text-anchor="middle">{escape(units)}</text>', *cells, frame, *ticks]
 
 
-def _outline_key(y: float) -> str:
-    parts, x = [f'<text x="-290" y="{y}">P(direction)</text>'], -162.0
+def _outline_key(y: float, outline: str) -> str:
+    parts, x = [f'<text x="-290" y="{y}">{escape(outline)}</text>'], -162.0
     for kind in OUTLINES:
         parts.append(
             f'<rect x="{x:.0f}" y="{y - 15}" width="26" height="18" rx="4" fill="#ffffff" stroke="{kind.colour}" '

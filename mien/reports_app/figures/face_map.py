@@ -49,6 +49,7 @@ def face_map_svg(  # noqa: PLR0913  (what a picture needs, by name)
     limit: float | None = None,
     labels: int = 0,
     margins: bool = True,
+    outline: str = "P(direction)",
 ) -> str:
     """The face map as one self-contained SVG.
 
@@ -65,6 +66,7 @@ def face_map_svg(  # noqa: PLR0913  (what a picture needs, by name)
 
     margins : room for the labels beside the face; without, they hang over the picture's edge, for a page that
         gives them room and hides them (class "face-labels") where it has none.
+    outline : what `p_direction` is the probability of, where it is not the sign; a short name for the legend.
 
     Raises
     ------
@@ -92,7 +94,9 @@ def face_map_svg(  # noqa: PLR0913  (what a picture needs, by name)
         *(text for _, text in sorted(paths, key=lambda pair: pair[0])),
         *_features_above(),
         *labels_beside(known, sure, names or {}, labels, p_given=p_direction is not None),
-        *legend(scale, units, p_given=p_direction is not None, missing=len(known) < len(drawn)),
+        *legend(
+            scale, units, p_given=p_direction is not None, missing=len(known) < len(drawn), outline=outline
+        ),
     ]
     box = f"{-300 - margin} 0 {600 + 2 * margin} {HEIGHT + LEGEND_HEIGHT}"
     return (
