@@ -393,7 +393,7 @@ Names = list[str] | None
 @app.command()
 def fit(
     study: StudyFolder,
-    model: Annotated[str, typer.Option(help="valence, task, traits or all")],
+    model: Annotated[str, typer.Option(help="valence, time, task, traits, co_activation or all")],
     trait: Annotated[Names, typer.Option(help="persons' number; one model a trait")] = None,
     together: Annotated[bool, typer.Option("--together", help="all traits in one model")] = False,
     group: Annotated[Names, typer.Option(help="persons' category to compare")] = None,
@@ -404,6 +404,10 @@ def fit(
     session: Annotated[bool, typer.Option("--session", help="retest: sessions differ")] = False,
     baseline: Annotated[str, typer.Option(help="change (taken off) or covariate")] = "change",
     pooling: Annotated[str, typer.Option(help="none, or partial: over shapes too")] = "none",
+    factors: Annotated[str, typer.Option(help="co_activation: 5, or 2-7 to compare")] = "2-7",
+    between: Annotated[int, typer.Option(min=0, help="co_activation: factors of persons")] = 2,
+    part: Annotated[str, typer.Option(help="co_activation: all, spontaneous, stimulus_driven")] = "all",
+    folds: Annotated[int, typer.Option(min=0, help="co_activation: persons left out; 0: trials only")] = 8,
     engine: Annotated[str, typer.Option(help="auto, collapsed or nuts")] = "auto",
     shapes: Annotated[str, typer.Option(help="only these blend shapes, separated by commas")] = "",
     draws: Annotated[int, typer.Option(min=100, help="draws a chain")] = 1000,
@@ -412,7 +416,8 @@ def fit(
     as_json: AsJson = False,
 ) -> int:
     """Fit models to the prepared trials and store the posteriors."""
-    from mien.workflow.fitting import FamilyChoice, fit_models
+    from mien.workflow.co_activation import read_numbers
+    from mien.workflow.fitting import CO_ACTIVATION, FactorChoice, FamilyChoice, fit_models
 
     choice = FamilyChoice(
         tuple(trait or ()), tuple(group or ()), tuple(covariate or ()), tuple(norm or ()), tuple(condition or ()),
@@ -423,6 +428,13 @@ def fit(
         _study(study),
         model,
         choice=choice,
+        factors=FactorChoice(
+            read_numbers(factors),
+            between,
+            part,
+            tuple(covariate or ()) if model == CO_ACTIVATION else (),
+            folds,
+        ),
         pooling=pooling,
         engine=engine,
         shapes=[name.strip() for name in shapes.split(",") if name.strip()],
@@ -452,7 +464,10 @@ def _told_checks(found: Any) -> dict[str, Any]:
 
 def _say_fit(result: Any) -> None:
     say(f"{result.name}:")
-    _say_effects(result.effects)
+    if "factor" in result.effects:
+        _say_factors(result.effects)
+    else:
+        _say_effects(result.effects)
     for note in result.notes:
         say(f"note: {note}")
     _say_checks(result.checks)
@@ -462,7 +477,7 @@ def _say_fit(result: Any) -> None:
 
 def _counted(found: Any) -> str:
     if found.table is None:
-        return f"the model was not checked: {found.missing}"
+        return f"the model was not checked: {found.missing}" if found.missing else " ".join(found.notes)
     return f"{int(found.table['outside'].sum())} of {len(found.table)} checks of the model outside what it expects"
 
 
@@ -471,6 +486,22 @@ def _say_checks(found: Any) -> None:
         say(f"check: {note}")
     if found.missing:
         say(f"the model was not checked: {found.missing}")
+
+
+def _say_factors(loadings: Any) -> None:
+    """What each factor carries, the largest loadings first."""
+    rows = []
+    for (level, factor), mine in loadings.groupby(["level", "factor"], sort=False):
+        carried = mine[mine["p_carried"] >= 0.95]
+        largest = carried.iloc[(-carried["mean"].abs()).argsort(kind="stable")]
+        texts = [f"{row['blend_shape']} {row['mean']:+.2f}" for row in largest.to_dict("records")]
+        rows.append({"factor": factor, "of": "trials" if level == "within" else "persons",
+                     "carries": ", ".join(texts) or "no shape for sure"})  # fmt: skip
+    say(
+        table(
+            rows, {"factor": "factor", "of": "of", "carries": "carries (loading; P ≥ .95 that 10 % or more)"}
+        )
+    )
 
 
 def _say_effects(effects: Any) -> None:

@@ -61,6 +61,8 @@ def with_checks(fit: xr.DataTree, *, draws: int | None = None) -> xr.DataTree:
 def stored_checks(fit: xr.DataTree) -> StoredChecks:
     """The checks that a fit has with it."""
     told = json.loads(str(fit.attrs.get("checks", "{}")))
+    if GROUP not in fit.children and "notes" in told:  # of a family whose checks are sentences
+        return StoredChecks(None, tuple(map(str, told["notes"])), "")
     if GROUP not in fit.children:
         return StoredChecks(None, (), str(told.get("missing", NEVER)))
     group = fit[GROUP].dataset

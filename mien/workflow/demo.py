@@ -18,7 +18,7 @@ from mien.simulation.study import write_raw_study
 from mien.study.errors import StudyError
 from mien.study.files import write_whole
 from mien.study.folder import Study
-from mien.workflow.fitting import FamilyChoice, StudyFit, fit_study
+from mien.workflow.fitting import CO_ACTIVATION, FactorChoice, FamilyChoice, StudyFit, fit_study
 from mien.workflow.importing import Pictures, import_recordings
 from mien.workflow.paper_table import PAPER_TABLE, paper_table
 from mien.workflow.parallel import Progress, available_cores
@@ -33,6 +33,7 @@ QUICK_SHAPES = (
     "mouthSmile", "mouthFrown", "cheekSquint", "browDown", "browInnerUp", "eyeSquint", "mouthPress", "jawOpen",
 )  # fmt: skip
 TRAIT = "empathy_affective"
+FACTORS = (2, 3, 4, 5)  # numbers compared, by trials left out
 COURSE_SHAPES = ("mouthSmile", "mouthFrown")  # a course takes as long as the other fits of ten shapes
 
 
@@ -82,7 +83,7 @@ def run_demo(
 
 
 def _fits(study: Study, seed: int, *, quick: bool, progress: Progress | None) -> tuple[StudyFit, ...]:
-    """Valence pooled over shapes, task over equal first seconds, a trait, and a course where it is not quick."""
+    """Valence pooled over shapes, task over equal first seconds, a trait, a course where it is not quick, factors."""
     common: dict[str, Any] = {"shapes": QUICK_SHAPES if quick else (), "seed": seed, "progress": progress}
     fits = [
         fit_study(study, "valence", pooling="partial", **common),
@@ -91,7 +92,8 @@ def _fits(study: Study, seed: int, *, quick: bool, progress: Progress | None) ->
     ]
     if not quick:
         fits.append(fit_study(study, "time", **{**common, "shapes": COURSE_SHAPES}))
-    return tuple(fits)
+    together = FactorChoice((2,), between=1) if quick else FactorChoice(FACTORS, folds=0)
+    return (*fits, fit_study(study, CO_ACTIVATION, factors=together, **common))
 
 
 def _fresh_study(out: Path) -> Study:

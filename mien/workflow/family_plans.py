@@ -27,7 +27,7 @@ from mien.study.participants import new_participants
 from mien.study.tables import nearest
 from mien.study.trials import RESERVED
 
-__all__ = ["FAMILIES", "FamilyChoice", "FitPlan", "plan_fits"]
+__all__ = ["ALL", "FAMILIES", "FamilyChoice", "FitPlan", "plan_fits"]
 
 FAMILIES: Mapping[str, Callable[..., ModelSpec]] = {
     "valence": valence,

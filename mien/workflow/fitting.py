@@ -15,22 +15,34 @@ from typing import Any, NamedTuple
 import pandas as pd
 import xarray as xr
 
-from mien.models import fingerprint, fit, load, save
+from mien.models import FactorSpec, ModelSpec, fingerprint, fit, load, save
+from mien.models.factors.spec import FAMILY as CO_ACTIVATION
 from mien.models.stored_checks import StoredChecks, stored_checks, with_checks
 from mien.study.errors import SpecError
 from mien.study.folder import Study
 from mien.study.tables import nearest
 from mien.workflow.checking import require_complete
-from mien.workflow.family_plans import FAMILIES, FamilyChoice, FitPlan, plan_fits
+from mien.workflow.co_activation import NUMBERS, FactorChoice, fit_factors_of
+from mien.workflow.family_plans import ALL, FAMILIES, FamilyChoice, FitPlan, plan_fits
 from mien.workflow.parallel import Progress
 from mien.workflow.preparing import load_prep, load_trials
 
-__all__ = ["FAMILIES", "FamilyChoice", "StudyFit", "fit_models", "fit_study", "newest_fits"]
+__all__ = [
+    "CO_ACTIVATION",
+    "FAMILIES",
+    "FactorChoice",
+    "FamilyChoice",
+    "StudyFit",
+    "fit_models",
+    "fit_study",
+    "newest_fits",
+]
 
 
 class StudyFit(NamedTuple):
     """A stored fit: its name, where it lies, whether it was made now, effects, engine, verdict and its details.
 
+    effects : or, of co-activation, loadings.
     notes : what to know of it: rows left out for a missing value, and what the design check says.
     checks : of the model, or why there are none.
     """
@@ -63,6 +75,7 @@ def fit_models(  # noqa: PLR0913  (the public face)
     model: str,
     *,
     choice: FamilyChoice | None = None,
+    factors: FactorChoice | None = None,
     pooling: str = "none",
     engine: str = "auto",
     shapes: Sequence[str] = (),
@@ -76,8 +89,8 @@ def fit_models(  # noqa: PLR0913  (the public face)
 
     Parameters
     ----------
-    model : a name in FAMILIES, or "all".
-    choice : the families' options by columns of the study.
+    model : a name in FAMILIES, "co_activation", or "all".
+    choice : the families' options by columns of the study. factors : those of co-activation.
     pooling : "none", or "partial" to pool each effect over shapes too.
     shapes : only these blend shapes or contrasts; () takes all.
     refit : fit again although the same fit is stored.
@@ -90,20 +103,21 @@ def fit_models(  # noqa: PLR0913  (the public face)
     require_complete(study)
     trials = _chosen(load_trials(study), shapes)
     trials.attrs["recipe_sha256"] = load_prep(study)["recipe_sha256"]
+    settings = _Settings(engine, draws, seed, refit)
+    together = factors or FactorChoice()
+    if model == CO_ACTIVATION:
+        return [_co_activation(study, trials, together, settings, progress)]
     plans = plan_fits(study, trials, model, choice or FamilyChoice())
     plans = [plan._replace(spec=replace(plan.spec, pooling=pooling)) for plan in plans]
-    settings = _Settings(engine, draws, seed, refit)
-    return [_fitted(study, plan, settings, progress) for plan in (plans[:1] if first else plans)]
+    fits = [_fitted(study, plan, settings, progress) for plan in (plans[:1] if first else plans)]
+    if model == ALL and not first:
+        fits.append(_co_activation(study, trials, together, settings, progress))
+    return fits
 
 
 def _fitted(study: Study, plan: FitPlan, settings: _Settings, progress: Progress | None) -> StudyFit:
     spec, trials = plan
-    keywords: dict[str, Any] = {
-        "participants": study.participants, "engine": settings.engine, "draws": settings.draws,
-        "seed": settings.seed,
-    }  # fmt: skip
-    sha256 = fingerprint(spec, trials, **keywords)
-    path = study.derivatives / "fits" / f"{spec.name}-{sha256[:8]}"
+    path, sha256 = _place(study, spec, trials, settings)
     if path.exists() and not settings.refit:
         stored = load(path)
         if "checks" not in stored.attrs:  # an earlier version's; it is no newer for it
@@ -113,8 +127,37 @@ def _fitted(study: Study, plan: FitPlan, settings: _Settings, progress: Progress
         return _told(path, False, stored)
     tell = progress and (lambda done, total, _shape: progress(done, total, f"fitting {spec.name}"))
     # Every trial has effects of its own where there are curves: a gigabyte, which `mien.group_effects` draws when asked
-    made = fit(spec, trials, **keywords, group_effects=not spec.smooths, progress=tell)
+    made = fit(
+        spec, trials, participants=study.participants, **_keywords(settings), group_effects=not spec.smooths,
+        progress=tell,
+    )  # fmt: skip
     return _told(path, True, _stored(with_checks(made), path, sha256))
+
+
+def _co_activation(
+    study: Study,
+    trials: pd.DataFrame,
+    choice: FactorChoice,
+    settings: _Settings,
+    progress: Progress | None,
+) -> StudyFit:
+    path, sha256 = _place(study, choice.spec, trials, settings, also=choice.told)
+    if path.exists() and not settings.refit:
+        return _told(path, False, load(path))
+    made = fit_factors_of(choice, trials, study.participants, _keywords(settings), progress)
+    return _told(path, True, _stored(made, path, sha256))
+
+
+def _keywords(settings: _Settings) -> dict[str, Any]:
+    return {"engine": settings.engine, "draws": settings.draws, "seed": settings.seed}
+
+
+def _place(
+    study: Study, spec: ModelSpec | FactorSpec, trials: pd.DataFrame, settings: _Settings, *, also: str = ""
+) -> tuple[Path, str]:
+    """Where a fit lies, and its fingerprint."""
+    sha256 = fingerprint(spec, trials, participants=study.participants, **_keywords(settings), also=also)
+    return study.derivatives / "fits" / f"{spec.name}-{sha256[:8]}", sha256
 
 
 def _stored(made: xr.DataTree, path: Path, sha256: str) -> xr.DataTree:
@@ -143,13 +186,19 @@ def _notes(attrs: Mapping[Any, Any]) -> tuple[str, ...]:
         for told in derived.values()
         if told.get("participants_missing")
     ]
-    missing = counts.get("missing", 0)
+    missing, incomplete = counts.get("missing", 0), counts.get("incomplete_trials", 0)
     rows = (
         [f"{missing} of {counts['rows']} rows lack a value that the model uses, and are left out."]
         if missing
         else []
     )
-    return (*persons, *rows, *check.get("notes", ()))
+    if incomplete:
+        rows.append(
+            f"{incomplete} of {counts['trials']} trials lack a shape that the model has, and are left out."
+        )
+    numbers = json.loads(str(attrs.get(NUMBERS, "{}")))
+    told = [numbers["answer"]] if numbers else []
+    return (*persons, *rows, *told, *check.get("notes", ()))
 
 
 @contextmanager

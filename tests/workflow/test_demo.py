@@ -40,7 +40,10 @@ def test_every_fit_is_stored_with_its_checks(demo, tmp_path):
     from mien.models.stored_checks import stored_checks
     from mien.reports_app.export_tables import methods_paragraph, write_study_checks
 
-    for one in demo.fits:
+    *fits, together = demo.fits
+    assert together.name == "co_activation"
+    assert "eigenvalue" in together.checks.notes[0].lower()
+    for one in fits:
         found = stored_checks(load(one.path))
         assert set(found.table["blend_shape"]) == {*QUICK_SHAPES, "all shapes"}
         assert found.notes == one.checks.notes

@@ -121,7 +121,7 @@ def factor_numbers(
         eigenvalues = eigenvalue_table(parameters(tree, REPLICATES), whole.sums, seed)
         refits = _refitted(one, tree, parts, seed, tick) if parts else None
         found.append(_Found(one.factors, tree, left_out, eigenvalues, refits, perf_counter() - start))
-    tick("")
+    tick("numbers of factors compared")
     table = _table(found)
     table.attrs = {"groups": base.group, "folds": len(parts), "khat_limit": found[0].trials.limit}
     words = zip(found, table["preference_trials"], strict=True)
@@ -353,7 +353,8 @@ def _cautions(rows: Sequence[Mapping[Any, Any]], khat_limit: float) -> list[str]
     for name, misses in (
         ("Fits that miss their verdict", lambda row: row["diagnostics"] != "passed"),
         (
-            f"Trials with a Pareto k above {khat_limit:.2f}, not to be trusted",
+            f"Trials with a Pareto k above {khat_limit:.2f}, not to be trusted (up to "
+            f"{max(row['khat_above'] for row in rows)})",
             lambda row: row["khat_above"] > 0,
         ),
         (f"Folds with an R-hat above {FOLD_R_HAT:g}", lambda row: row["r_hat_folds"] > FOLD_R_HAT),

@@ -211,7 +211,7 @@ def test_the_answer_names_numbers_that_are_not_to_be_trusted():
         4,
     )
     assert "Fits that miss their verdict: with 3 and 5 factors." in said
-    assert "Pareto k above 0.70, not to be trusted: with 4 factors." in said
+    assert "Pareto k above 0.70, not to be trusted (up to 2): with 4 factors." in said
     assert "R-hat above 1.05: with 3 factors." in said
     assert "not to be trusted" not in _answer(numbers_table(), 4)
 
