@@ -39,6 +39,7 @@ from mien.workflow.co_activation import compared_numbers
 __all__ = ["CoActivationPart", "FactorPart", "Numbers", "co_activation_part", "part_order"]
 
 LISTED = 6  # shapes of a factor in each direction
+NAMELESS = "None can be named: we cannot tell which parts of the face move together."
 PARTS = ("co_activation", "co_activation-spontaneous", "co_activation-stimulus_driven")
 
 
@@ -62,7 +63,7 @@ class Numbers(NamedTuple):
 
 
 class Figures(NamedTuple):
-    """Of all shapes: the network (None without shapes of a face), the map of all pairs, the trees.
+    """Of all shapes: the network (None where nothing is joined), the map of all pairs, the trees.
 
     marked : whether groups are marked in them. classical : whether the trees are two.
     """
@@ -143,13 +144,10 @@ def co_activation_part(
     groups = shape_groups(fit, reading.level)
     named, unnamed = _told(fit, reading, rows, decisions)
     weak = words.few_sentence(count, reading.unit)
+    means = [(shape, told[0]) for shape, told in shared.items()]
+    answer = words.share_sentence(len(rows), means, _average(fit, reading.level), reading)
     return bare._replace(
-        answer=words.share_sentence(
-            len(rows),
-            [(shape, told[0]) for shape, told in shared.items()],
-            _average(fit, reading.level),
-            reading,
-        ),
+        answer=answer if named else f"{answer} {NAMELESS}",
         weak=weak if reading.level == "between" else "",
         factors=_factors(named, rows, sides, decisions, full=full),
         unnamed=unnamed,
@@ -314,6 +312,8 @@ def _network(
         return None
     grid = np.ix_(known, known)
     joined = int((np.tril(strong, -1)[grid] >= decisions.probably).sum())
+    if not joined:
+        return None
     return _drawn(
         co_activation_network(
             [shapes[place] for place in known], mean[grid], strong[grid], least=STRONG, threshold=decisions.probably,

@@ -91,11 +91,13 @@ def standing(rows: Sequence[Row], another: float, decisions: Decisions = DEFAULT
     ----------
     rows : of `mien.models.loadings` of one factor. another : share of draws in which it is another one.
     """
-    if another >= HALF:
-        return f"cannot be told: in {_percent(another)} of the draws it is another factor"
     carried = sure(rows, decisions)
+    other = f"in {_percent(another)} of the draws it is another factor"
     if not carried:
-        return f"carries no shape for sure (none of which it has {_percent(CARRIED)} or more)"
+        none = f"carries no shape for sure (none of which it has {_percent(CARRIED)} or more)"
+        return f"{none}; {other}" if another >= HALF else none
+    if another >= HALF:
+        return f"cannot be told: {other}"
     if len(carried) == 1:
         return (
             f"carries one shape only ({movement(str(carried[0]['blend_shape']))}), which is no co-activation"
@@ -217,10 +219,15 @@ def pairs_sentence(pairs: Sequence[Row], decisions: Decisions = DEFAULTS) -> str
         )
     else:
         first = f"Of {len(pairs)} pairs of shapes, none surely goes together or against each other {beyond}."
-    rest = [f"{weak} {'is' if weak == 1 else 'are'} probably within ±{STRONG:g}"] if weak else []
-    rest += [f"for {unsure} we cannot tell"] if unsure else []
-    text = f"; {'; '.join(rest)}" if rest else ""
-    return f"{first.removesuffix('.')}{text}."
+    rest = [_of_all(weak, len(pairs), f"probably within ±{STRONG:g}")] if weak else []
+    rest += [f"for {'all of them' if unsure == len(pairs) else unsure} we cannot tell"] if unsure else []
+    return "; ".join([first.removesuffix("."), *rest]) + "."
+
+
+def _of_all(count: int, every: int, what: str) -> str:
+    if count == every:
+        return f"all are {what}"
+    return f"{count} {'is' if count == 1 else 'are'} {what}"
 
 
 # Groups of shapes

@@ -122,7 +122,8 @@ def write_study_checks(study: Study, name: str, out: Path | None = None) -> Path
     """
     found = stored_checks(_newest(study, name))
     if found.table is None:
-        raise StudyError(f"{name}: expected a fit with checks of the model, found none: {found.missing}")
+        why = found.missing or f"what it has is a sentence. {' '.join(found.notes)}"
+        raise StudyError(f"{name}: expected a fit with a table of checks of the model, found none: {why}")
     return export_effects(found.table, out or study.derivatives / "export" / f"checks-{name}.csv")
 
 

@@ -20,10 +20,16 @@ from mien.reports_app.co_activation_part import co_activation_part, part_order
 from mien.reports_app.co_activation_tables import ball_table, groups_table, loadings_table, numbers_table
 from mien.reports_app.defaults import DEFAULTS
 from mien.reports_app.documents import study_report
-from mien.reports_app.export_tables import effects_latex, effects_text, write_study_effects
+from mien.reports_app.export_tables import (
+    effects_latex,
+    effects_text,
+    write_study_checks,
+    write_study_effects,
+)
 from mien.reports_app.model_checks import model_checks
 from mien.reports_app.rows import rows_of
 from mien.simulation.co_activation import draw_truth, simulate_factors
+from mien.study.errors import StudyError
 from mien.study.folder import Study
 from mien.workflow.co_activation import NUMBERS
 
@@ -244,6 +250,29 @@ def test_a_factor_too_many_has_no_name_and_no_face(trials):
     assert "(4) was given beforehand" in part.numbers.answer
 
 
+def test_noise_has_no_names_no_network_and_folded_figures(bare_study):
+    rng = np.random.default_rng(2)
+    truth = draw_truth(rng, shapes=SHAPES, factors=1, between=0)
+    truth = truth._replace(loading=0.0 * truth.loading, uniqueness=np.ones(len(SHAPES)))
+    trials = simulate_factors(truth, rng, participants=12, stimuli=40).trials
+    fit = changed(mien.fit(co_activation(1, between=0), trials, draws=300, seed=2), diagnostics="passed")
+    part = co_activation_part("co_activation", fit, DEFAULTS)
+    assert part.factors == []
+    assert "None can be named: we cannot tell which parts of the face move together." in part.lead
+    assert "carries no shape for sure" in part.unnamed[0][1]
+    assert part.pairs_told.startswith("Of 36 pairs of shapes, none surely goes together")
+    assert "all are probably within ±0.2." in part.pairs_told
+    assert part.groups_told[0] == "No two shapes belong together for sure: each stands alone."
+    assert part.figures.network is None
+    text = section(
+        study_report("Noise", effects={}, fits={"co_activation": fit}, **bare_study),
+        "Which parts of the face move together",
+    )
+    assert "co-activation-network" not in text
+    assert "<summary>Every pair</summary>" in text
+    assert "On the faces" not in text
+
+
 def test_what_stimuli_drive_is_told_of_stimuli(trials):
     fit = mien.fit(co_activation(2, between=1, part="stimulus_driven"), trials, draws=500, seed=1)
     part = co_activation_part("co_activation-stimulus_driven", fit, DEFAULTS)
@@ -318,7 +347,8 @@ def test_what_keeps_a_factor_from_a_name():
     assert words.standing([smile, squint], 0.02) == ""
     assert "in 61 % of the draws it is another factor" in words.standing([smile, squint], 0.61)
     assert "carries one shape only (smile)" in words.standing([smile, jaw], 0.0)
-    assert "carries no shape for sure" in words.standing([jaw], 0.0)
+    assert words.standing([jaw], 0.0) == "carries no shape for sure (none of which it has 10 % or more)"
+    assert words.standing([jaw], 0.8).endswith("; in 80 % of the draws it is another factor")
     reading = words.READINGS["all"]
     assert "divided otherwise" not in words.factor_sentence([smile, squint], 0.1, 0.02, reading)
     assert "In 12 % of the draws its shapes are divided otherwise" in words.factor_sentence(
@@ -532,6 +562,10 @@ def test_the_study_s_loadings_are_written_where_effects_would_be(factors, tmp_pa
     path = write_study_effects(study, "co_activation")
     assert path.name == "loadings-co_activation.csv"
     assert len(pd.read_csv(path)) == len(loadings(factors))
+    noted = changed(factors, checks=json.dumps({"notes": ["No eigenvalue is larger."]}))
+    mien.save(noted, study.derivatives / "fits" / "noted-12345678")
+    with pytest.raises(StudyError, match=r"what it has is a sentence\. No eigenvalue is larger"):
+        write_study_checks(study, "noted")
     assert "W1 (within)" in write_study_effects(study, "co_activation", tmp_path / "l.txt").read_text(
         encoding="utf-8"
     )
