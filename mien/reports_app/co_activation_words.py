@@ -259,11 +259,17 @@ def group_sentence(groups: ShapeGroups) -> str:
             "The draws have no groups in common: most shapes are with those that they would be grouped with in less "
             "than half of them. The groups that are listed lie between many others, and no figure marks them."
         )
-    count = "1 group (A)" if len(found) == 1 else f"{len(found)} groups ({found[0]} to {found[-1]})"
+    told = f"{found[0]} {'and' if len(found) == 2 else 'to'} {found[-1]}"
+    count = "1 group (A)" if len(found) == 1 else f"{len(found)} groups ({told})"
     rest = f"; {alone} stand{'s' if alone == 1 else ''} alone" if alone else ""
+    why = (
+        "; a shape stands alone where no factor carries 10 % of it, or none that carries others"
+        if alone
+        else ""
+    )
     return (
         f"The shapes fall into {count}{rest}. A group holds the shapes that one factor carries most, with or against "
-        "each other; a shape stands alone where no factor carries 10 % of it, or none that carries others."
+        f"each other{why}."
     )
 
 
@@ -324,6 +330,6 @@ def _capital(text: str) -> str:
 
 def _percent(share: float) -> str:
     """`45 %`; neither 0 % nor 100 % is ever certain."""
-    if 0 < share < 0.005:
+    if share < 0.005:
         return "less than 1 %"
-    return "more than 99 %" if 0.995 <= share < 1 else f"{100 * share:.0f} %"
+    return "more than 99 %" if share >= 0.995 else f"{100 * share:.0f} %"

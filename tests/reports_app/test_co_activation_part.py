@@ -187,7 +187,7 @@ def test_pairs_are_counted_as_the_table_has_them(part, factors):
 
 def test_groups_have_letters_and_the_lone_shape_none(part, factors):
     groups = shape_groups(factors)
-    assert "2 groups (A to B); 1 stands alone" in part.groups_told[0]
+    assert "2 groups (A and B); 1 stands alone" in part.groups_told[0]
     lone = part.groups[part.groups["group"] == "alone"]
     assert lone["blend shape"].tolist() == ["jawForward"]
     assert part.figures.marked
@@ -404,7 +404,7 @@ def made_ball(radius, fewest, most):
 def test_the_ball_in_words():
     ball = made_ball(0.42, [0, 0, 0, 1], [0, 0, 1, 2])
     groups = made_groups([0, 0, 1, 1], ball)
-    assert words.group_sentence(groups).startswith("The shapes fall into 2 groups (A to B). ")
+    assert words.group_sentence(groups).startswith("The shapes fall into 2 groups (A and B). ")
     assert words.ball_sentences(groups) == [
         "95 % of the posterior lies within 0.4 bits of these groups (2.0 bits being the largest distance there is): "
         "from 2 to 3 groups, a shape that stands alone counted as one; 40 % of the draws have just these."
