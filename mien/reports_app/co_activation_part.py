@@ -39,7 +39,7 @@ from mien.workflow.co_activation import compared_numbers
 __all__ = ["CoActivationPart", "FactorPart", "Numbers", "co_activation_part", "part_order"]
 
 LISTED = 6  # shapes of a factor in each direction
-NAMELESS = "None can be named: we cannot tell which parts of the face move together."
+NAMELESS = "No factor can be named: we cannot tell which parts of the face move together."
 PARTS = ("co_activation", "co_activation-spontaneous", "co_activation-stimulus_driven")
 
 

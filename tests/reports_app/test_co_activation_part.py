@@ -258,7 +258,7 @@ def test_noise_has_no_names_no_network_and_folded_figures(bare_study):
     fit = changed(mien.fit(co_activation(1, between=0), trials, draws=300, seed=2), diagnostics="passed")
     part = co_activation_part("co_activation", fit, DEFAULTS)
     assert part.factors == []
-    assert "None can be named: we cannot tell which parts of the face move together." in part.lead
+    assert "No factor can be named: we cannot tell which parts of the face move together." in part.lead
     assert "carries no shape for sure" in part.unnamed[0][1]
     assert part.pairs_told.startswith("Of 36 pairs of shapes, none surely goes together")
     assert "all are probably within ±0.2." in part.pairs_told
