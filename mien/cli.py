@@ -465,7 +465,7 @@ def _told_checks(found: Any) -> dict[str, Any]:
 def _say_fit(result: Any) -> None:
     say(f"{result.name}:")
     if "factor" in result.effects:
-        _say_factors(result.effects)
+        _say_factors(result.effects, "stimuli" if result.name.endswith("stimulus_driven") else "persons")
     else:
         _say_effects(result.effects)
     for note in result.notes:
@@ -488,14 +488,14 @@ def _say_checks(found: Any) -> None:
         say(f"the model was not checked: {found.missing}")
 
 
-def _say_factors(loadings: Any) -> None:
+def _say_factors(loadings: Any, groups: str) -> None:
     """What each factor carries, the largest loadings first."""
     rows = []
     for (level, factor), mine in loadings.groupby(["level", "factor"], sort=False):
         carried = mine[mine["p_carried"] >= 0.95]
         largest = carried.iloc[(-carried["mean"].abs()).argsort(kind="stable")]
         texts = [f"{row['blend_shape']} {row['mean']:+.2f}" for row in largest.to_dict("records")]
-        rows.append({"factor": factor, "of": "trials" if level == "within" else "persons",
+        rows.append({"factor": factor, "of": "trials" if level == "within" else groups,
                      "carries": ", ".join(texts) or "no shape for sure"})  # fmt: skip
     say(
         table(

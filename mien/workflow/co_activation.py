@@ -112,11 +112,11 @@ def checked(fitted: xr.DataTree) -> xr.DataTree:
         numbers = ", ".join(str(number) for number in large["number"])
         which = f"Eigenvalue {numbers}" if len(large) == 1 else f"Eigenvalues {numbers}"
         note = (
-            f"{which} of the correlations within: larger than in data from the model. {factors} factors do not say all "
-            "that moves together."
+            f"{which} of the correlations within: larger than in data from the model. The number of factors fitted, "
+            f"{factors}, does not say all that moves together."
         )
     else:
-        note = f"Beyond {factors} factors no eigenvalue of the correlations within is larger than the model expects."
+        note = f"No eigenvalue after the first {factors} of the correlations within is larger than the model expects."
     fitted.attrs["checks"] = json.dumps({"notes": [note]})
     return fitted
 

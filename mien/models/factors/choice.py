@@ -332,7 +332,7 @@ def _said(units: str, rows: Sequence[Mapping[Any, Any]], kind: str) -> str:
     best = max(rows, key=lambda row: row[f"elpd_{kind}"])["factors"]
     words = {row["factors"]: row[f"preference_{kind}"] for row in rows}
     alike = [
-        f"{row['factors']} ({row[f'diff_{kind}']:.1f}, se {row[f'se_{kind}']:.1f})"
+        f"{row['factors']} (−{abs(row[f'diff_{kind}']):.1f}, se {row[f'se_{kind}']:.1f})"
         for row in rows
         if words[row["factors"]] == "no preference" and row["factors"] != best
     ]

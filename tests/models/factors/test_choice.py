@@ -83,7 +83,7 @@ def test_the_same_seed_gives_the_same_and_progress_is_told(two_factors):
     assert one.table[less].equals(other.table[less])
     assert not one.table["elpd_groups"].equals(third.table["elpd_groups"])
     assert told[:3] == [(0, 8, "1 factor"), (1, 8, "1 factor, fold 1"), (2, 8, "1 factor, fold 2")]
-    assert told[-1] == (8, 8, "")
+    assert told[-1] == (8, 8, "numbers of factors compared")
 
 
 def test_without_folds_only_trials_are_asked(two_factors):
@@ -193,7 +193,7 @@ def numbers_table(**columns):
 def test_the_answer_tells_what_it_rests_on_and_what_speaks_against_it():
     said = _answer(numbers_table(), 4)
     assert said == (
-        "Trials left out are foretold best with 5 factors; 4 (-1.0, se 2.0) cannot be told from it; 3 is worse. "
+        "Trials left out are foretold best with 5 factors; 4 (−1.0, se 2.0) cannot be told from it; 3 is worse. "
         "Persons left out are foretold best with 5 factors; 3 and 4 are worse. "
         "Recommended: 4, the smallest number that trials left out do not show to be worse than the best (a difference "
         "below 4 nats or 2 standard errors shows nothing): a convention. "
