@@ -27,7 +27,6 @@ its covariance with l that of V.
 References
 ----------
 Vehtari, Gelman & Gabry (2017), https://doi.org/10.1007/s11222-016-9696-4
-Gelman & Meng (1998), path sampling, https://doi.org/10.1214/ss/1028905934
 """
 
 from typing import NamedTuple
