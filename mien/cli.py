@@ -447,7 +447,8 @@ def fit(
         told = [
             {"name": result.name, "path": str(result.path), "new": result.new, "engine": result.engine,
              "verdict": result.verdict, "diagnostics": dict(result.detail), "notes": list(result.notes),
-             "checks": _told_checks(result.checks), "effects": result.effects.to_dict("records")}
+             "checks": _told_checks(result.checks), "effects": result.effects.to_dict("records"),
+             **_told_numbers(result)}
             for result in results
         ]  # fmt: skip
         _print_json(told[0] if len(told) == 1 else told)
@@ -455,6 +456,17 @@ def fit(
         for result in results:
             _say_fit(result)
     return DONE if all(result.verdict == "passed" for result in results) else FAILED_VERDICT
+
+
+def _told_numbers(result: Any) -> dict[str, Any]:
+    """The numbers of factors that were compared, where they were."""
+    if "factor" not in result.effects:
+        return {}
+    from mien.models import load
+    from mien.workflow.co_activation import compared_numbers
+
+    compared = compared_numbers(load(result.path))
+    return {"factor_numbers": compared[0].to_dict("records")} if compared else {}
 
 
 def _told_checks(found: Any) -> dict[str, Any]:

@@ -88,6 +88,7 @@ def test_several_are_compared_and_the_recommended_one_is_stored(study, capsys, m
     assert stored["posterior"].sizes["factor"] == answer["recommended"] == 2
     assert table["diff_trials"].max() == 0
     assert answer["answer"] in told["notes"]
+    assert [row["factors"] for row in told["factor_numbers"]] == [1, 2, 3]
     assert {"W1", "W2"} <= {row["factor"] for row in told["effects"]}
     again = json.loads(run(capsys, monkeypatch, *arguments)[1])
     assert told["new"]

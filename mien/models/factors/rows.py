@@ -21,9 +21,11 @@ from mien.study.blend_shapes import SET_APART, region
 from mien.study.errors import FitError, SpecError
 from mien.study.formula import parse_formula
 from mien.study.tables import nearest
+from mien.study.trials import row_codes
 
 __all__ = ["FactorRows", "chosen_shapes", "factor_rows", "wide"]
 
+KEYS = ("participant", "session", "task", "run", "trial")  # that tell trials apart
 SINGULAR = 1e-6  # of a shape's variance within persons that no other shape explains: float32 is known to 6e-8
 
 
@@ -76,6 +78,7 @@ def factor_rows(
     _, rows = prepare_outcomes(_formula_spec(spec), table, participants)
     if rows.names == ("",):
         raise FitError("trials: expected a column blend_shape, found none: pass the Trials table.")
+    _check_trials(rows)
     values, at = wide(rows)
     complete = np.isfinite(values).all(axis=1)
     counts = {
@@ -156,9 +159,24 @@ def wide(rows: OutcomeRows) -> tuple[np.ndarray, np.ndarray]:
     return values, at
 
 
+def _check_trials(rows: OutcomeRows) -> None:
+    """Refuse a table that does not say which rows of different shapes are one trial."""
+    keys = [name for name in KEYS if name in rows.frame.columns]
+    if {"participant", "trial"} <= set(keys):
+        trial = row_codes(rows.frame, keys)
+        first = np.full(len(rows.observations), -1, dtype=np.int64)
+        first[rows.observation] = trial
+        if np.array_equal(first[rows.observation], trial) and int(trial.max()) + 1 == len(first):
+            return
+    raise FitError(
+        "co-activation: expected columns participant and trial that tell which rows are one trial, one row a trial and "
+        f"shape, found {', '.join(keys) or 'neither'}"
+        f"{' with several rows a trial and shape' if len(keys) > 1 else ''}: pass the Trials table."
+    )
+
+
 def _keys(frame: pd.DataFrame) -> pd.DataFrame:
-    names = ("participant", "session", "task", "run", "trial", "stimulus")
-    return cast(pd.DataFrame, frame[[name for name in names if name in frame.columns]])
+    return cast(pd.DataFrame, frame[[name for name in (*KEYS, "stimulus") if name in frame.columns]])
 
 
 def _check_singular(scatter: np.ndarray, shapes: Sequence[str]) -> None:

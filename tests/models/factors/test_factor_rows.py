@@ -153,3 +153,15 @@ def test_too_few_trials_are_refused(trials):
 def test_a_table_without_shapes_is_refused(trials):
     with pytest.raises(FitError, match="blend_shape"):
         factor_rows(co_activation(2), trials.drop(columns="blend_shape"))
+
+
+@pytest.mark.parametrize("change", ["no trial", "twice"])
+def test_rows_that_no_trial_can_be_told_of_are_refused(trials, change):
+    """Counting rows would join shapes of different trials."""
+    plain = trials[["participant", "stimulus", "trial", "blend_shape", "activation"]]
+    table = (
+        plain.drop(columns="trial") if change == "no trial" else pd.concat([plain, plain], ignore_index=True)
+    )
+    with pytest.raises(FitError, match="which rows are one trial"):
+        factor_rows(co_activation(2), table)
+    assert len(factor_rows(co_activation(2), plain).activation) == 96
