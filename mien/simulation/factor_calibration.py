@@ -13,7 +13,7 @@ Talts et al. (2018), https://doi.org/10.48550/arXiv.1804.06788
 Modrák et al. (2023), https://doi.org/10.1214/23-BA1404 (data-dependent quantities)
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,6 +26,7 @@ from mien.models.factors.spec import FactorSpec
 from mien.models.factors.sums import FactorSums, factor_sums
 from mien.simulation.calibration import Calibration
 from mien.simulation.co_activation import FactorTruth, prior_truth, simulate_values
+from mien.simulation.likelihood_calibration import CHANGES, SABOTEURS, shares_below
 
 __all__ = ["SABOTEURS", "FactorDesign", "calibrate_factors"]
 
@@ -93,11 +94,11 @@ def _replicate(spec: FactorSpec, design: FactorDesign, seed: np.random.SeedSeque
     rng = np.random.default_rng(prior_seed)
     others = _as_draws([_truth(spec, design, rng) for _ in range(PRIOR_DRAWS)])
     wrong = {
-        saboteur: _pit({name: change(values[name]) for name in true}, true)
+        saboteur: shares_below({name: change(values[name]) for name in true}, true)
         for saboteur, change in CHANGES.items()
     }
-    wrong["prior returned"] = _pit(_quantities(others, sums), true)
-    return _Result(list(true), _pit(values, true), drawn.note.count("missed") == LAST, wrong)
+    wrong["prior returned"] = shares_below(_quantities(others, sums), true)
+    return _Result(list(true), shares_below(values, true), drawn.note.count("missed") == LAST, wrong)
 
 
 def _truth(spec: FactorSpec, design: FactorDesign, rng: np.random.Generator) -> FactorTruth:
@@ -150,24 +151,3 @@ def _log_likelihood(draws: Parameters, sums: FactorSums) -> np.ndarray:
         inside = np.linalg.solve(covariance, np.broadcast_to(vectors.T @ vectors, covariance.shape))
         total -= 0.5 * (count * np.linalg.slogdet(covariance)[1] + np.trace(inside, axis1=1, axis2=2))
     return total
-
-
-def _pit(values: Mapping[str, np.ndarray], truth: Mapping[str, float]) -> np.ndarray:
-    return np.array([
-        np.mean(values[name] < truth[name]) + 0.5 * np.mean(values[name] == truth[name]) for name in truth
-    ])  # fmt: skip
-
-
-# Saboteurs
-
-
-def _narrower(values: np.ndarray) -> np.ndarray:
-    return values.mean() + 0.6 * (values - values.mean())
-
-
-def _moved(values: np.ndarray) -> np.ndarray:
-    return values + 0.7 * values.std()
-
-
-CHANGES: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {"sd × .6": _narrower, "mean + .7 sd": _moved}
-SABOTEURS = (*CHANGES, "prior returned")

@@ -31,7 +31,7 @@ from mien.simulation.calibration import Calibration
 from mien.simulation.model_draws import draw_coefficient, draw_effects, draw_hyperparameters, draw_positive
 from mien.study.errors import FitError
 
-__all__ = ["SABOTEURS", "calibrate_likelihood"]
+__all__ = ["CHANGES", "SABOTEURS", "calibrate_likelihood", "shares_below"]
 
 DRAWS, CHAINS = 400, 4
 PRIOR_DRAWS = 100
@@ -111,17 +111,18 @@ def _replicate(family: str, outcome: Outcome, seed: np.random.SeedSequence) -> _
     names = list(truth)
     rng = np.random.default_rng(prior_seed)
     wrong = {
-        saboteur: _pit({name: change(values[name]) for name in names}, truth)
+        saboteur: shares_below({name: change(values[name]) for name in names}, truth)
         for saboteur, change in CHANGES.items()
     }
     others = [_draw_world(mine, rng) for _ in range(PRIOR_DRAWS)]
     from_prior = {name: np.array([other.quantities[name] for other in others]) for name in world.quantities}
     from_prior[LIKELIHOOD] = np.array([_log_likelihood(family, mine, other) for other in others])
-    wrong["prior returned"] = _pit(from_prior, truth)
-    return _Result(names, _pit(values, truth), draws.note.count("missed") == LAST, wrong)
+    wrong["prior returned"] = shares_below(from_prior, truth)
+    return _Result(names, shares_below(values, truth), draws.note.count("missed") == LAST, wrong)
 
 
-def _pit(values: Mapping[str, np.ndarray], truth: Mapping[str, float]) -> np.ndarray:
+def shares_below(values: Mapping[str, np.ndarray], truth: Mapping[str, float]) -> np.ndarray:
+    """PIT of every quantity: the share of draws below its truth."""
     return np.array([
         np.mean(values[name] < truth[name]) + 0.5 * np.mean(values[name] == truth[name]) for name in truth
     ])  # fmt: skip

@@ -9,22 +9,37 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numba import carray, cfunc, types  # pyright: ignore[reportPrivateImportUsage]
 from nutpie import _lib  # pyright: ignore[reportAttributeAccessIssue]
 from nutpie.sample import CompiledModel
 
 __all__ = ["CompiledDensity"]
+
+_POINTER = types.CPointer(types.float64)
+
+
+@cfunc(
+    types.int64(types.uint64, types.uint64, _POINTER, _POINTER, types.voidptr),
+    cache=True,
+    error_model="numpy",
+)
+def _copy(dim, expanded, q, out, buffer):
+    """The sampler's vector as what nutpie stores of a draw."""
+    source, target = carray(q, dim), carray(out, expanded)
+    for j in range(source.size):
+        target[j] = source[j]
+    return 0
 
 
 @dataclass(frozen=True)
 class CompiledDensity(CompiledModel):
     """One density for nutpie; what it stores of a draw is the sampler's vector, `q`.
 
-    density, copy : addresses of int64 (dim, q, gradient, value, buffer) and (dim, expanded, q, out, buffer).
-    buffer : the data that both are given. start : (entry,) about which chains start.
+    density : address of int64 (dim, q, gradient, value, buffer). buffer : the data that it is given.
+    start : (entry,) about which chains start.
     """
 
     density: int | None
-    copy: int | None
     buffer: np.ndarray
     start: np.ndarray
 
@@ -51,7 +66,7 @@ class CompiledDensity(CompiledModel):
         sizes = {"entry": self.n_dim}
         return _lib.PyMcModel(
             _lib.LogpFunc(self.density, data, self),
-            _lib.ExpandFunc(self.n_dim, self.n_dim, self.copy, data, self),
+            _lib.ExpandFunc(self.n_dim, self.n_dim, _copy.address, data, self),
             _lib.PyVariable.new_variables(["q"], ["float64"], [(self.n_dim,)], sizes, {"q": ("entry",)}),
             self.n_dim, sizes, {}, self.scattered, None,
         )  # fmt: skip

@@ -29,7 +29,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import carray, cfunc, njit, types  # pyright: ignore[reportPrivateImportUsage]
 
-__all__ = ["Model", "address", "copy_address", "log_density", "pack", "size_of", "unfolded"]
+__all__ = ["Model", "address", "log_density", "pack", "size_of", "unfolded"]
 
 LOG_2_PI = 1.8378770664093453
 FREE = {"contract", "reassoc", "arcp"}  # order of sums and products is free; infinities and NaN stay
@@ -369,24 +369,6 @@ def _foreign(dim, q, gradient, value, buffer):
     return 0
 
 
-@cfunc(
-    types.int64(types.uint64, types.uint64, _POINTER, _POINTER, types.voidptr),
-    cache=True,
-    error_model="numpy",
-)
-def _copy(dim, expanded, q, out, buffer):
-    """The sampler's vector as what nutpie stores of a draw."""
-    source, target = carray(q, dim), carray(out, expanded)
-    for i in range(source.size):
-        target[i] = source[i]
-    return 0
-
-
 def address() -> int | None:
     """Where the compiled density is, for nutpie."""
     return _foreign.address
-
-
-def copy_address() -> int | None:
-    """Where the function is that gives nutpie what to store."""
-    return _copy.address

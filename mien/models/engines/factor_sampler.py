@@ -81,7 +81,6 @@ def sample_factors(
     compiled = CompiledDensity(
         dims=None,
         density=kernel.address(),
-        copy=kernel.copy_address(),
         buffer=kernel.pack(model),
         start=start,
     )

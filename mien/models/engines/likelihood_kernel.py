@@ -32,7 +32,7 @@ from mien.models.engines.group_coordinates import (
 )
 
 __all__ = [
-    "CODES", "INSIDE", "ONE", "ZERO", "Model", "address", "copy_address", "log_density",
+    "CODES", "INSIDE", "ONE", "ZERO", "Model", "address", "log_density",
     "log_gamma_and_digamma", "pack", "row_densities", "unfolded_draws",
 ]  # fmt: skip
 
@@ -578,24 +578,6 @@ def _foreign(dim, q, gradient, value, buffer):
     return 0
 
 
-@cfunc(
-    types.int64(types.uint64, types.uint64, _POINTER, _POINTER, types.voidptr),
-    cache=True,
-    error_model="numpy",
-)
-def _copy(dim, expanded, q, out, buffer):
-    """The sampler's vector as what nutpie stores of a draw."""
-    source, target = carray(q, dim), carray(out, expanded)
-    for j in range(source.size):
-        target[j] = source[j]
-    return 0
-
-
 def address() -> int | None:
     """Where the compiled density is, for nutpie."""
     return _foreign.address
-
-
-def copy_address() -> int | None:
-    """Where the function is that gives nutpie what to store."""
-    return _copy.address

@@ -67,9 +67,7 @@ def sample_likelihood(family: str, outcome: Outcome, settings: Settings) -> Draw
     prepared = _prepare(family, outcome)
     buffer = kernel.pack(prepared.model)
     start = _start(prepared)
-    model = CompiledDensity(
-        dims=None, density=kernel.address(), copy=kernel.copy_address(), buffer=buffer, start=start
-    )
+    model = CompiledDensity(dims=None, density=kernel.address(), buffer=buffer, start=start)
     return until_passed(
         outcome, settings,
         lambda attempt, note: _named(
