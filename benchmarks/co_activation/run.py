@@ -99,7 +99,9 @@ def gradient_us(sums):
     arguments = (
         5,
         2,
-        *sums,
+        sums.weight,
+        sums.count,
+        *kernel.squared_where_cheaper(sums.first, sums.vectors),
         np.eye(shapes),
         np.array([*co_activation(5).prior_numbers, 0.05]),
         np.empty_like(q),

@@ -29,7 +29,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import carray, cfunc, njit, types  # pyright: ignore[reportPrivateImportUsage]
 
-__all__ = ["Model", "address", "log_density", "pack", "size_of", "unfolded"]
+__all__ = ["Model", "address", "log_density", "pack", "size_of", "squared_where_cheaper", "unfolded"]
 
 LOG_2_PI = 1.8378770664093453
 FREE = {"contract", "reassoc", "arcp"}  # order of sums and products is free; infinities and NaN stay
@@ -39,7 +39,8 @@ HEADER = 6
 class Model(NamedTuple):
     """One model as flat arrays; D shapes, K factors within, B between.
 
-    weight : (block,) λ. count : (block,) v. first : (block + 1,) rows of `vectors` (row, D).
+    weight : (block,) λ. count : (block,) v. first : (block + 1,) rows of `vectors` (row, D). squared : (block,) 1 where
+    these are V'V itself, which is cheaper than many vectors, else 0.
     basis : (D, D) the orthonormal Q.
     priors : (9,) mean and sd of log τ_w, log Ψ_w, log τ_b, log Ψ_b; s.
     """
@@ -50,6 +51,7 @@ class Model(NamedTuple):
     count: np.ndarray  # pyright: ignore[reportIncompatibleMethodOverride]
     first: np.ndarray
     vectors: np.ndarray
+    squared: np.ndarray
     basis: np.ndarray
     priors: np.ndarray
 
@@ -66,7 +68,20 @@ def pack(model: Model) -> np.ndarray:
         model.weight, model.count, model.vectors.ravel(), model.basis.ravel(), model.priors,
     ]).astype(np.float64)  # fmt: skip
     header = np.array([len(numbers), shapes, model.factors, model.between, len(model.weight), rows])
-    return np.concatenate([header, model.first, numbers.view(np.int64)])
+    return np.concatenate([header, model.first, model.squared, numbers.view(np.int64)])
+
+
+def squared_where_cheaper(
+    first: np.ndarray, vectors: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """`first`, `vectors` and `squared` of a model: blocks of more than D / 4 vectors by their scatter."""
+    shapes, parts = vectors.shape[1], []
+    squared = (4 * np.diff(first) > shapes).astype(np.int64)
+    for g, is_squared in enumerate(squared):
+        mine = vectors[first[g] : first[g + 1]]
+        parts.append(mine.T @ mine if is_squared else mine)
+    ends = np.cumsum([0, *map(len, parts)]).astype(np.int64)
+    return ends, np.ascontiguousarray(np.vstack(parts)), squared
 
 
 # One block
@@ -103,15 +118,94 @@ def _inverted(c, lower):  # noqa: C901
 
 
 @njit(cache=True, error_model="numpy", fastmath=FREE)
-def _block(j, psi, vectors, count, work, slope_j, slope_psi):  # noqa: C901, PLR0912
+def _by_vectors(j, vectors, work, slope_j, slope_psi):  # noqa: C901
+    """tr(S⁻¹V'V), vector by vector, a = S⁻¹u; the slopes gain ½ Σ aa' J and half its diagonal."""
+    size, shapes = j.shape
+    scaled, solved, inverse = (
+        work[:size, :shapes],
+        work[size : 2 * size, :shapes],
+        work[4 * size + 2, :shapes],
+    )
+    a, s = work[4 * size, :shapes], work[4 * size + 1]
+    total = 0.0
+    for row in range(vectors.shape[0]):
+        u = vectors[row]
+        for d in range(shapes):
+            a[d] = u[d] * inverse[d]
+        for k in range(size):
+            product = 0.0
+            for d in range(shapes):
+                product += solved[k, d] * u[d]
+            s[k] = product
+        for k in range(size):
+            product = s[k]
+            for d in range(shapes):
+                a[d] -= product * scaled[k, d]
+        product = 0.0
+        for d in range(shapes):
+            product += a[d] * u[d]
+            slope_psi[d] += 0.5 * a[d] * a[d]
+        total += product
+        for k in range(size):
+            product = 0.0
+            for d in range(shapes):
+                product += j[k, d] * a[d]
+            for d in range(shapes):
+                slope_j[k, d] += product * a[d]
+    return total
+
+
+@njit(cache=True, error_model="numpy", fastmath=FREE)
+def _by_scatter(j, scatter, work, slope_j, slope_psi):  # noqa: C901
+    """The same from W = V'V: with M = S⁻¹J, Y = W M and G = A'Y, S⁻¹W S⁻¹J = Ψ⁻¹Y − M G."""
+    size, shapes = j.shape
+    scaled, solved, inverse = (
+        work[:size, :shapes],
+        work[size : 2 * size, :shapes],
+        work[4 * size + 2, :shapes],
+    )
+    y, h = work[2 * size : 3 * size, :shapes], work[3 * size : 4 * size, :shapes]
+    total = 0.0
+    for k in range(size):
+        for d in range(shapes):
+            y[k, d] = 0.0
+            h[k, d] = 0.0
+        for e in range(shapes):
+            factor = solved[k, e]
+            for d in range(shapes):
+                y[k, d] += factor * scatter[e, d]
+    for k in range(size):
+        for m in range(size):
+            product = 0.0
+            for d in range(shapes):
+                product += scaled[m, d] * y[k, d]
+            if m == k:
+                total -= product
+            for d in range(shapes):
+                h[k, d] += product * solved[m, d]
+    for d in range(shapes):
+        total += scatter[d, d] * inverse[d]
+        slope_psi[d] += 0.5 * scatter[d, d] * inverse[d] * inverse[d]
+    for k in range(size):
+        for d in range(shapes):
+            own = inverse[d] * y[k, d]
+            slope_j[k, d] += own - h[k, d]
+            slope_psi[d] += scaled[k, d] * (0.5 * h[k, d] - own)
+    return total
+
+
+@njit(cache=True, error_model="numpy", fastmath=FREE)
+def _block(  # noqa: C901, PLR0912
+    j, psi, vectors, squared, count, work, slope_j, slope_psi
+):
     """The block's log density; its derivatives by J (K, D) and ψ (D,) are written to `slope_j`, `slope_psi`.
 
-    work : (3 K + 3, D + K) scratch.
+    work : (4 K + 3, D + K) scratch.
     """
     size, shapes = j.shape
     scaled, solved = work[:size, :shapes], work[size : 2 * size, :shapes]
     c, lower = work[:size, shapes : shapes + size], work[size : 2 * size, shapes : shapes + size]
-    a, s, inverse = work[3 * size, :shapes], work[3 * size + 1], work[3 * size + 2, :shapes]
+    inverse = work[4 * size + 2, :shapes]
     total = 0.0
     for d in range(shapes):
         inverse[d] = 1.0 / psi[d]
@@ -141,30 +235,10 @@ def _block(j, psi, vectors, count, work, slope_j, slope_psi):  # noqa: C901, PLR
             slope_j[k, d] = -count * solved[k, d]
     for d in range(shapes):
         slope_psi[d] -= 0.5 * count * inverse[d]
-    for row in range(vectors.shape[0]):
-        u = vectors[row]
-        for d in range(shapes):
-            a[d] = u[d] * inverse[d]
-        for k in range(size):
-            product = 0.0
-            for d in range(shapes):
-                product += solved[k, d] * u[d]
-            s[k] = product
-        for k in range(size):
-            product = s[k]
-            for d in range(shapes):
-                a[d] -= product * scaled[k, d]
-        product = 0.0
-        for d in range(shapes):
-            product += a[d] * u[d]
-            slope_psi[d] += 0.5 * a[d] * a[d]
-        total += product
-        for k in range(size):
-            product = 0.0
-            for d in range(shapes):
-                product += j[k, d] * a[d]
-            for d in range(shapes):
-                slope_j[k, d] += product * a[d]
+    if squared == 1:
+        total += _by_scatter(j, vectors, work, slope_j, slope_psi)
+    else:
+        total += _by_vectors(j, vectors, work, slope_j, slope_psi)
     return -0.5 * total
 
 
@@ -205,7 +279,7 @@ def _read(  # noqa: C901, PLR0913, PLR0917
 
 @njit(cache=True, error_model="numpy", fastmath=FREE)
 def log_density(  # noqa: C901, PLR0913, PLR0917  (flat arrays: what numba can take)
-    q, factors, between, weight, count, first, vectors, basis, priors, slope
+    q, factors, between, weight, count, first, vectors, squared, basis, priors, slope
 ):
     """Log p(y, q) up to constants of the priors, and its gradient, written to `slope`.
 
@@ -220,7 +294,7 @@ def log_density(  # noqa: C901, PLR0913, PLR0917  (flat arrays: what numba can t
     d_psi, d_psi_b = np.zeros(shapes), np.zeros(shapes)
     j, mine = np.empty((size, shapes)), np.empty(shapes)
     slope_j, slope_psi = np.empty((size, shapes)), np.empty(shapes)
-    work = np.empty((3 * size + 3, shapes + size))
+    work = np.empty((4 * size + 3, shapes + size))
     total = 0.0
     for g in range(weight.size):
         root = np.sqrt(weight[g])
@@ -234,7 +308,7 @@ def log_density(  # noqa: C901, PLR0913, PLR0917  (flat arrays: what numba can t
             for d in range(shapes):
                 j[factors + k, d] = root * loading_b[k, d]
         total += _block(
-            j[: factors + inside], mine, vectors[first[g] : first[g + 1]], count[g], work,
+            j[: factors + inside], mine, vectors[first[g] : first[g + 1]], squared[g], count[g], work,
             slope_j[: factors + inside], slope_psi,
         )  # fmt: skip
         for k in range(factors):
@@ -348,8 +422,8 @@ def _foreign(dim, q, gradient, value, buffer):
     """`log_density` for nutpie: 0, or a number above 0 where the density is not finite."""
     head = carray(buffer, HEADER, np.int64)
     shapes, factors, between, blocks, rows = head[1], head[2], head[3], head[4], head[5]
-    begin = HEADER + blocks + 1
-    first = carray(buffer, begin, np.int64)[HEADER:]
+    begin = HEADER + 2 * blocks + 1
+    places = carray(buffer, begin, np.int64)[HEADER:]
     numbers = carray(buffer, begin + head[0], np.float64)[begin:]
     at = 2 * blocks
     vectors = numbers[at : at + rows * shapes].reshape((rows, shapes))
@@ -357,7 +431,8 @@ def _foreign(dim, q, gradient, value, buffer):
     basis = numbers[at : at + shapes * shapes].reshape((shapes, shapes))
     slope = carray(gradient, dim)
     total = log_density(
-        carray(q, dim), factors, between, numbers[:blocks], numbers[blocks : 2 * blocks], first, vectors, basis,
+        carray(q, dim), factors, between, numbers[:blocks], numbers[blocks : 2 * blocks], places[: blocks + 1], vectors,
+        places[blocks + 1 :], basis,
         numbers[at + shapes * shapes :], slope,
     )  # fmt: skip
     carray(value, 1)[0] = total

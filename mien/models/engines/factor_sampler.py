@@ -77,7 +77,10 @@ def sample_factors(
     priors : mean and sd of the log of the loadings' sd, of log uniquenesses; the same four between groups.
     """
     basis, error, start = _first_estimate(sums, factors, between)
-    model = kernel.Model(factors, between, *sums, basis=basis, priors=np.array([*priors, error]))
+    model = kernel.Model(
+        factors, between, sums.weight, sums.count, *kernel.squared_where_cheaper(sums.first, sums.vectors), basis,
+        np.array([*priors, error]),
+    )  # fmt: skip
     compiled = CompiledDensity(
         dims=None,
         density=kernel.address(),

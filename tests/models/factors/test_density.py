@@ -42,10 +42,22 @@ def sums_of(case):
     return factor_sums(case.standardised, case.design, case.group)
 
 
+def blocks_of(sums, squared=None):
+    """Vectors, or scatters where there are many, as the sampler has them; or all of one kind."""
+    if squared is None:
+        return kernel.squared_where_cheaper(sums.first, sums.vectors)
+    if not squared:
+        return sums.first, sums.vectors, np.zeros(len(sums.weight), dtype=np.int64)
+    scatters = [part.T @ part for part in np.split(sums.vectors, sums.first[1:-1])]
+    shapes = sums.vectors.shape[1]
+    return np.arange(len(scatters) + 1) * shapes, np.vstack(scatters), np.ones(len(scatters), dtype=np.int64)
+
+
 def density(q, sums, basis, case, priors=PRIORS):
     slope = np.empty_like(q)
     sizes = case.loading.shape[1], case.between_loading.shape[1]
-    return kernel.log_density(q, *sizes, *sums, basis, priors, slope), slope
+    places = sums.weight, sums.count, *blocks_of(sums)
+    return kernel.log_density(q, *sizes, *places, basis, priors, slope), slope
 
 
 def by_blocks(sums, case):
@@ -109,6 +121,19 @@ def test_gradient_is_that_of_differences(case):
         assert slope[place] == pytest.approx((higher - lower) / (2 * step), rel=1e-6, abs=1e-5)
 
 
+@every_case
+def test_vectors_and_their_scatter_are_one(case):
+    q, basis, drawn = vector_of(case, np.random.default_rng(10))
+    sums, found = sums_of(case), []
+    for squared in (False, True):
+        slope = np.empty_like(q)
+        sizes = drawn.loading.shape[1], drawn.between_loading.shape[1]
+        places = sums.weight, sums.count, *blocks_of(sums, squared)
+        found.append((kernel.log_density(q, *sizes, *places, basis, PRIORS, slope), slope))
+    assert found[0][0] == pytest.approx(found[1][0], rel=1e-12)
+    assert found[0][1] == pytest.approx(found[1][1], rel=1e-9, abs=1e-9)
+
+
 def test_the_gauge_leaves_the_prior_of_loadings_as_it_is():
     """Without data, the triangle's diagonal is that of a normal matrix's: chi with K, K − 1 … degrees of freedom."""
     shapes, factors = 6, 3
@@ -119,7 +144,17 @@ def test_the_gauge_leaves_the_prior_of_loadings_as_it_is():
     def at(values):
         moved = q.copy()
         moved[places] = np.log(values)
-        return kernel.log_density(moved, factors, 0, *empty, basis, PRIORS, np.empty_like(q))
+        return kernel.log_density(
+            moved,
+            factors,
+            0,
+            empty.weight,
+            empty.count,
+            *blocks_of(empty, squared=False),
+            basis,
+            PRIORS,
+            np.empty_like(q),
+        )
 
     def told(values):
         degrees = factors - np.arange(factors)
@@ -155,7 +190,9 @@ def test_the_likelihood_and_its_optimum_are_scikit_learns(factors):
         np.fill_diagonal(f, np.log(np.diag(f)))
         q = np.concatenate([f[place], np.log(record["uniqueness"]), np.zeros(shapes), [LARGE, 0.0]])
         slope = np.empty_like(q)
-        value = kernel.log_density(q, factors, 0, *only, np.eye(shapes), NO_PRIORS, slope)
+        value = kernel.log_density(
+            q, factors, 0, only.weight, only.count, *blocks_of(only), np.eye(shapes), NO_PRIORS, slope
+        )
         slope[diagonal] -= factors - np.arange(factors)
         return value - jacobian + shapes * factors * LARGE, slope[: -shapes - 2]
 
