@@ -164,7 +164,13 @@ def choice():
     record.save("choice", {"K = 3 to 7, 29 shapes, 8 folds": entry})
 
 
-def scores(minutes):
+def least(entry):
+    """Effective draws a second of the slowest communality of both levels."""
+    sizes = entry["ess_within"]["median"], entry["ess_between"]["median"]
+    return min(sizes) / entry["wall_s"]["median"]
+
+
+def scores(minutes, first):
     """Runs of twice the draws until all communalities' R-hat is 1.01 at most, or the time is up."""
     from mien.models import co_activation
     from mien.models.engines.factor_graph import factor_model, sample_plain
@@ -179,7 +185,7 @@ def scores(minutes):
     model = factor_model(
         y, data.design, data.participant, factors=5, between=2, priors=co_activation(5).prior_numbers
     )
-    draws, spent = 500, 0.0
+    draws, spent = first, 0.0
     while True:
         begin = time.perf_counter()
         found = sample_plain(model, seed=draws, draws=draws, tune=500)
@@ -191,7 +197,8 @@ def scores(minutes):
             "draws": draws, "wall_s": wall, "ess_within": size, "ess_between": size_b,
             "max_r_hat": max(r_hat, r_hat_b), "converged": bool(max(r_hat, r_hat_b) <= 1.01),
             "steps": float(found.stats["n_steps"].mean()), "ess_within_per_s": size / wall, "ours": ours,
-            "ratio_ess_per_s": ours["ess_within_per_s"] / (size / wall),
+            "ratio_within": ours["ess_within_per_s"] / (size / wall),
+            "ratio_of_all": least(ours) / (min(size, size_b) / wall),
         }  # fmt: skip
         record.save("scores", {f"PyMC and nutpie, {draws} draws": entry})
         if entry["converged"] or spent + 2 * wall > 60 * minutes:
@@ -230,11 +237,12 @@ def main():
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("parts", nargs="*", choices=[*PARTS, []], help="all but scores where none is named")
+    parser.add_argument("--first", type=int, default=500, help="draws of the first run of scores")
     parser.add_argument("--minutes", type=float, default=40.0, help="of scores")
     chosen = parser.parse_args()
     for part in chosen.parts or [part for part in PARTS if part != "scores"]:
         if part == "scores":
-            scores(chosen.minutes)
+            scores(chosen.minutes, chosen.first)
         else:
             {"sampling": sampling, "trials": trials, "choice": choice, "cold": cold}[part]()
 
