@@ -33,7 +33,7 @@ QUICK_SHAPES = (
     "mouthSmile", "mouthFrown", "cheekSquint", "browDown", "browInnerUp", "eyeSquint", "mouthPress", "jawOpen",
 )  # fmt: skip
 TRAIT = "empathy_affective"
-FACTORS = (2, 3, 4, 5)  # numbers compared, by trials left out
+FACTORS = (2, 3, 4)  # numbers compared, by trials left out
 COURSE_SHAPES = ("mouthSmile", "mouthFrown")  # a course takes as long as the other fits of ten shapes
 
 
