@@ -36,7 +36,7 @@ class CompiledDensity(CompiledModel):
     """One density for nutpie; what it stores of a draw is the sampler's vector, `q`.
 
     density : address of int64 (dim, q, gradient, value, buffer). buffer : the data that it is given.
-    start : (entry,) about which chains start.
+    start : (entry,) about which chains start, or (place, entry), about one of which each does.
     """
 
     density: int | None
@@ -46,7 +46,7 @@ class CompiledDensity(CompiledModel):
     @property
     def n_dim(self) -> int:
         """Entries of the sampler's vector."""
-        return len(self.start)
+        return self.start.shape[-1]
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -72,5 +72,8 @@ class CompiledDensity(CompiledModel):
         )  # fmt: skip
 
     def scattered(self, chain_seed: int) -> np.ndarray:
-        """A starting point about the given one."""
-        return self.start + np.random.default_rng(chain_seed).uniform(-0.5, 0.5, self.n_dim)
+        """A starting point about the given one, or one of them."""
+        rng = np.random.default_rng(chain_seed)
+        places = np.atleast_2d(self.start)
+        place = places[rng.integers(len(places))] if len(places) > 1 else places[0]
+        return place + rng.uniform(-0.5, 0.5, self.n_dim)

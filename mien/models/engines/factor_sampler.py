@@ -1,4 +1,4 @@
-"""Sampling of `factor_kernel`: where to start, nutpie, and draws in the model's own terms."""
+"""Sampling of `factor_kernel` by nutpie, and draws in the model's own terms."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -10,6 +10,7 @@ from mien.models.diagnostics import array_checks
 from mien.models.engines import factor_kernel as kernel
 from mien.models.engines.attempts import Attempt, sampled
 from mien.models.engines.compiled_density import CompiledDensity
+from mien.models.engines.factor_start import Start, find_start
 from mien.models.engines.problem import Settings
 from mien.models.factors.sums import FactorSums
 
@@ -20,8 +21,6 @@ log = logging.getLogger(__name__)
 TUNE = 500
 # Times the draws, target acceptance. Every path has 15 steps: at 0.7 they go further, for a third more effective draws.
 ATTEMPTS = ((1, 0.7), (2, 0.8), (4, 0.95))
-ROUNDS = 50  # of the first estimate
-LEAST = 0.02  # of a uniqueness and of a factor's size, in the first estimate
 
 
 class FactorDraws(NamedTuple):
@@ -29,6 +28,7 @@ class FactorDraws(NamedTuple):
 
     loading (…, shape, factor), uniqueness (…, shape), between_loading, between_uniqueness; loading_sds (…, 2): within,
     between. stats : of the sampler. note : attempts that missed the gate.
+    tried, found : see `factor_start.Start`.
     """
 
     loading: np.ndarray
@@ -38,6 +38,8 @@ class FactorDraws(NamedTuple):
     loading_sds: np.ndarray
     stats: Mapping[str, np.ndarray]
     note: str = ""
+    tried: int = 1
+    found: int = 1
 
     @property
     def quantities(self) -> dict[str, np.ndarray]:
@@ -66,6 +68,7 @@ def sample_factors(
     priors: Sequence[float],
     settings: Settings,
     *,
+    start: Start | None = None,
     tune: int = TUNE,
     attempts: Sequence[tuple[int, float]] = ATTEMPTS,
 ) -> FactorDraws:
@@ -75,23 +78,23 @@ def sample_factors(
     ----------
     sums : of shapes in sds within groups.
     priors : mean and sd of the log of the loadings' sd, of log uniquenesses; the same four between groups.
+    start : where chains start; None looks for it.
     """
-    basis, error, start = _first_estimate(sums, factors, between)
+    if start is None:
+        rng = np.random.default_rng([settings.seed, factors, between, 0x57A])
+        start = find_start(sums, factors, between, priors, rng)
     model = kernel.Model(
-        factors, between, sums.weight, sums.count, *kernel.squared_where_cheaper(sums.first, sums.vectors), basis,
-        np.array([*priors, error]),
+        factors, between, sums.weight, sums.count, *kernel.squared_where_cheaper(sums.first, sums.vectors),
+        start.basis, np.array([*priors, start.error]),
     )  # fmt: skip
     compiled = CompiledDensity(
-        dims=None,
-        density=kernel.address(),
-        buffer=kernel.pack(model),
-        start=start,
+        dims=None, density=kernel.address(), buffer=kernel.pack(model), start=start.places
     )
     notes: list[str] = []
     for number, (times, acceptance) in enumerate(attempts):
         seed = int(np.random.SeedSequence([settings.seed, factors, between, number]).generate_state(1)[0])
         result = sampled(compiled, settings, Attempt(times, acceptance, seed, tune))
-        draws = _named(result, model, "; ".join(notes))
+        draws = _named(result, model, "; ".join(notes))._replace(tried=start.tried, found=start.found)
         missed = array_checks(draws.quantities, draws.stats["energy"], draws.stats["diverging"])
         if not missed:
             return draws
@@ -107,44 +110,3 @@ def _named(result: Mapping[str, np.ndarray], model: kernel.Model, note: str) -> 
     parts = kernel.unfolded(flat, model.basis, model.factors, model.between, model.priors[8])
     stats = {name.removeprefix("stat "): value for name, value in result.items() if name.startswith("stat ")}
     return FactorDraws(*(part.reshape(*shape, *part.shape[1:]) for part in parts), stats=stats, note=note)
-
-
-def _first_estimate(sums: FactorSums, factors: int, between: int) -> tuple[np.ndarray, float, np.ndarray]:
-    """Q' of the gauge, the standard error of a loading between, and where to start.
-
-    Principal factors within, and of what is left of the contrasts between.
-    """
-    degrees, shapes = float(sums.count[0]), sums.vectors.shape[1]
-    loading, uniqueness = _principal_factors(sums.within / degrees, factors)
-    left, size, _ = np.linalg.svd(loading, full_matrices=True)
-    f = np.zeros((shapes, factors))
-    np.fill_diagonal(f, np.maximum(size, LEAST))
-    place = np.tri(shapes, factors, dtype=bool)
-    diagonal = np.arange(factors)
-    f[diagonal, diagonal] = np.log(f[diagonal, diagonal])
-    first, weight = int(sums.first[1]), np.repeat(sums.weight[1:], np.diff(sums.first[1:]))
-    vectors = sums.vectors[first:] / np.sqrt(weight)[:, None]
-    scatter = vectors.T @ vectors / sums.groups - sums.within / degrees * np.mean(1.0 / sums.weight[1:])
-    value, vector = np.linalg.eigh(scatter)
-    among = vector[:, ::-1][:, :between] * np.sqrt(np.maximum(value[::-1][:between], LEAST**2))
-    rest = np.maximum(np.diag(scatter) - (among**2).sum(axis=1), LEAST)
-    sds = [np.sqrt(np.mean(loading**2)), np.sqrt(np.mean(among**2)) if between else LEAST]
-    sds = np.maximum(sds, LEAST)
-    error = float(np.sqrt((np.mean(rest) + np.mean(1.0 / sums.weight[1:])) / sums.groups))
-    scaled = among.ravel() * np.hypot(sds[1], error) / sds[1]
-    start = np.concatenate([f[place], np.log(uniqueness), scaled, np.log(rest), np.log(sds)])
-    return np.ascontiguousarray(left.T), error, start
-
-
-def _principal_factors(covariance: np.ndarray, factors: int) -> tuple[np.ndarray, np.ndarray]:
-    """Loadings (shape, factor) and uniquenesses by iterated principal factors."""
-    variance = np.diag(covariance)
-    uniqueness = 0.5 * variance
-    loading = np.zeros((len(variance), factors))
-    for _ in range(ROUNDS):
-        root = np.sqrt(uniqueness)
-        value, vector = np.linalg.eigh(covariance / np.outer(root, root))
-        size = np.sqrt(np.maximum(value[::-1][:factors] - 1.0, 0.0))
-        loading = root[:, None] * vector[:, ::-1][:, :factors] * size
-        uniqueness = np.maximum(variance - (loading**2).sum(axis=1), LEAST * variance)
-    return loading, uniqueness

@@ -217,13 +217,13 @@ def _refitted(
 ) -> _Refits:
     """Densities of the groups of every fold, given the trials of all others."""
     all_rows = parameters(tree, AFTER)
+    mean = Parameters(*(part.mean(axis=0, keepdims=True) for part in all_rows))
     elpd, variance, r_hat = np.full(len(parts[0].groups), np.nan), 0.0, 1.0
     after = np.zeros(len(all_rows.uniqueness))
     for number, fold in enumerate(parts):
         tick(f"{_named(spec.factors)}, fold {number + 1}")
-        given_others = _sampled(
-            spec, fold, int(np.random.SeedSequence([seed, number, 0xF0]).generate_state(1)[0])
-        )
+        own = int(np.random.SeedSequence([seed, number, 0xF0]).generate_state(1)[0])
+        given_others = _sampled(spec, fold, mean, own)
         density = group_log_density(given_others, fold.others, fold.held)
         found = groups_left_out(density, group_log_density(all_rows, fold.others, fold.held))
         elpd[fold.groups] = found.elpd
@@ -233,13 +233,14 @@ def _refitted(
     return _Refits(elpd, float(np.sqrt(variance + (after**2).sum())), r_hat)
 
 
-def _sampled(spec: FactorSpec, fold: _Fold, seed: int) -> Parameters:
-    """Draws given the others; shapes keep the scale of all rows."""
+def _sampled(spec: FactorSpec, fold: _Fold, mean: Parameters, seed: int) -> Parameters:
+    """Draws given the others, from the solution of all rows; shapes keep the scale of all rows."""
     from mien.models.engines.factor_sampler import sample_factors
+    from mien.models.engines.factor_start import start_at
 
     drawn = sample_factors(
         fold.sums, spec.factors, spec.between, spec.prior_numbers, Settings(FOLD_DRAWS, CHAINS, seed, True),
-        tune=FOLD_TUNE, attempts=((1, 0.8),),
+        start=start_at(fold.sums, mean), tune=FOLD_TUNE, attempts=((1, 0.8),),
     )  # fmt: skip
     values = (drawn.loading, drawn.uniqueness, drawn.between_loading, drawn.between_uniqueness)
     return Parameters(*(value.reshape(-1, *value.shape[2:]) for value in values))

@@ -43,7 +43,7 @@ class FactorPosterior(NamedTuple):
     """Draws with one name for each factor; leading dim (draw,) over all chains.
 
     within, between : `Alignment`s. uniqueness, between_uniqueness : (draw, shape). loading_sds : (draw, 2).
-    chains : how many; stats, note : of the sampler.
+    chains : how many; stats, note, tried, found : of the sampler.
     """
 
     within: Alignment
@@ -54,6 +54,8 @@ class FactorPosterior(NamedTuple):
     chains: int
     stats: dict[str, np.ndarray]
     note: str
+    tried: int
+    found: int
 
 
 def fit_factors(
@@ -116,6 +118,7 @@ def sampled_factors(
     return FactorPosterior(
         align(flat(drawn.loading)), flat(drawn.uniqueness), align(flat(drawn.between_loading)),
         flat(drawn.between_uniqueness), flat(drawn.loading_sds), chains, dict(drawn.stats), drawn.note,
+        drawn.tried, drawn.found,
     )  # fmt: skip
 
 
@@ -181,6 +184,11 @@ def factor_gate(posterior: FactorPosterior, *, draws: int) -> Gate:
     divergences = int(posterior.stats["diverging"].sum())
     texts += [f"{divergences} divergences"] if divergences else []
     texts += [] if bfmi >= BFMI else [f"BFMI {bfmi:.2f}"]
+    if posterior.tried > 1 and posterior.found < 2:
+        texts.append(
+            f"solutions: of {posterior.tried} climbs one alone came to the highest density, so that there may be a "
+            "better one: take other numbers of factors, and the mean of both sides where these are nearly twins"
+        )
     detail = {
         "kind": "sampling",
         "limits": {"r_hat": R_HAT, "ess": ESS, "bfmi": BFMI, "divergences": 0},
@@ -191,6 +199,7 @@ def factor_gate(posterior: FactorPosterior, *, draws: int) -> Gate:
         "divergences": divergences,
         "outcomes": 1,
         "failed": {"": texts} if texts else {},
+        "solutions": {"tried": posterior.tried, "found": posterior.found},
         "rotation": {level: _rotation(alignment, posterior) for level, (alignment, _) in levels.items()},
     }
     return Gate("failed" if texts else "passed", detail)
