@@ -28,6 +28,10 @@ SAME_HEIGHT, SAME_SHARE = (
     0.05,
 )  # nats and largest difference of a communality, of two climbs that are one
 STEPS = 1000
+LIMITS = (
+    -12.0,
+    12.0,
+)  # of an entry: beyond it a uniqueness is 0 to the density's rounding, which then climbs on noise
 ROUNDS = 50  # of principal factors
 LEAST = 0.02  # of a uniqueness and of a factor's size
 
@@ -127,7 +131,10 @@ def _climb(
         down[-2:] = 0.0
         return (-height, down) if np.isfinite(height) else (np.inf, np.zeros_like(down))
 
-    top = minimize(below, place, jac=True, method="L-BFGS-B", options={"maxiter": STEPS, "maxfun": 2 * STEPS})
+    top = minimize(
+        below, place, jac=True, method="L-BFGS-B", bounds=[LIMITS] * len(place),
+        options={"maxiter": STEPS, "maxfun": 2 * STEPS},
+    )  # fmt: skip
     parts = kernel.unfolded(top.x[None], start.basis, factors, between, start.error)[:4]
     found = Parameters(*parts)
     common = (found.loading[0] ** 2).sum(axis=1)

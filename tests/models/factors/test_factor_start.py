@@ -85,6 +85,19 @@ def test_twins_have_as_many_solutions_as_there_are_pairs(data):
     assert start.found < 3 or len(start.places) > 1
 
 
+def test_no_climb_ends_where_rounding_is_all_there_is():
+    """A shape that hardly moves beside twins: uniquenesses of 1e-31 were found, whose density is noise."""
+    rng = np.random.default_rng(4)
+    data = simulate_values(draw_truth(rng, shapes=12, factors=2, between=1), rng, participants=32, stimuli=52)
+    y = data.standardised
+    twin = y[:, [0]] + 0.1 * rng.normal(size=(len(y), 1)) * y[:, 0].std()
+    sums = sums_of(np.hstack([y, twin, 0.001 * rng.normal(size=(len(y), 1))]), data)
+    for seed in range(3):
+        uniqueness = parameters_of(find(sums, 3, seed), 3, 1)[1]
+        assert uniqueness.min() > 1e-4
+        assert uniqueness.max() < 10
+
+
 def test_the_gate_tells_of_a_solution_that_was_found_once(monkeypatch):
     from mien.models.engines import factor_sampler
 
