@@ -28,7 +28,8 @@ def test_the_table_says_what_is_worse_and_what_is_alike(study):
     assert table["diff_trials"].max() == 0
     assert (table["mcse_trials"] < 1).all()
     assert (table["mcse_groups"] < 1).all()
-    assert (table["r_hat_folds"] < 1.05).all()
+    enough = table["factors"] >= 2  # with one factor too few there are two solutions, which folds tell of
+    assert (table["r_hat_folds"][enough] < 1.05).all()
     assert (table["khat_above"] == 0).all()
     assert table["p_larger"][0] < 0.005 < 0.025 < table["p_larger"][1]
     assert (table["seconds"] > 0).all()
