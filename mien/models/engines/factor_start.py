@@ -23,15 +23,13 @@ __all__ = ["Start", "find_start", "start_at"]
 
 PLACES, MORE_PLACES = 12, 24
 AS_HIGH = 10.0  # nats
-SAME_HEIGHT, SAME_SHARE = (
-    0.5,
-    0.05,
-)  # nats and largest difference of a communality, of two climbs that are one
+SAME_HEIGHT = 0.5  # nats, of two climbs that are one
+SAME_SHARE = 0.05  # their largest difference of a communality
 STEPS = 1000
 LIMITS = (
     -12.0,
     12.0,
-)  # of an entry: beyond it a uniqueness is 0 to the density's rounding, which then climbs on noise
+)  # of an entry: a uniqueness beyond is 0 to the density's rounding, and climbs follow noise
 ROUNDS = 50  # of principal factors
 LEAST = 0.02  # of a uniqueness and of a factor's size
 

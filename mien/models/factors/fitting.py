@@ -36,7 +36,6 @@ __all__ = ["ENGINES", "FactorPosterior", "communality", "correlations", "fit_fac
 
 ENGINES = ("collapsed", "nuts")
 MAX_STORED = 1_000_000  # values of observed_data, as everywhere
-MULTIMODAL = 0.05  # share of draws with another simple structure from which it is said: a convention
 
 
 class FactorPosterior(NamedTuple):
@@ -92,7 +91,7 @@ def fit_factors(
     tree.attrs.update(_attrs(spec, rows, posterior, seed))
     tree.attrs["engine"] = chosen
     tree.attrs["engine_reason"] = "asked for" if engine != "auto" else "scores are integrated out"
-    verdict = factor_gate(posterior, draws=draws)
+    verdict = factor_gate(posterior)
     tree.attrs["diagnostics"] = verdict.verdict
     tree.attrs["diagnostics_detail"] = json.dumps(verdict.detail)
     if progress:
@@ -101,15 +100,15 @@ def fit_factors(
 
 
 def sampled_factors(
-    spec: FactorSpec, rows: FactorRows, settings: Settings, *, engine: str = "collapsed", **more: Any
+    spec: FactorSpec, rows: FactorRows, settings: Settings, *, engine: str = "collapsed"
 ) -> FactorPosterior:
-    """Draws with one name for each factor; `more` goes to the sampler."""
+    """Draws with one name for each factor."""
     if engine == "nuts":
         drawn = _with_scores(spec, rows, settings)
     else:
         from mien.models.engines.factor_sampler import sample_factors
 
-        drawn = sample_factors(rows.sums, spec.factors, spec.between, spec.prior_numbers, settings, **more)
+        drawn = sample_factors(rows.sums, spec.factors, spec.between, spec.prior_numbers, settings)
     chains, draws = drawn.uniqueness.shape[:2]
 
     def flat(values: np.ndarray) -> np.ndarray:
@@ -156,7 +155,7 @@ def correlations(loading: np.ndarray, uniqueness: np.ndarray) -> np.ndarray:
 # The verdict
 
 
-def factor_gate(posterior: FactorPosterior, *, draws: int) -> Gate:
+def factor_gate(posterior: FactorPosterior) -> Gate:
     """The sampled gate over what no rotation changes, with what is known of the rotation."""
     levels = {
         "within": (posterior.within, posterior.uniqueness),
