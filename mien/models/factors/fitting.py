@@ -36,6 +36,7 @@ __all__ = ["ENGINES", "FactorPosterior", "communality", "correlations", "fit_fac
 
 ENGINES = ("collapsed", "nuts")
 MAX_STORED = 1_000_000  # values of observed_data, as everywhere
+MULTIMODAL = 0.05  # share of draws with another simple structure from which it is said: a convention
 
 
 class FactorPosterior(NamedTuple):
