@@ -64,6 +64,7 @@ if TYPE_CHECKING:
     from mien.models.pooling import pool_shapes
     from mien.models.prediction import predict, prediction_draws
     from mien.models.predictive_density import log_likelihood
+    from mien.models.prior_freezing import freeze_priors
     from mien.models.raw_units import trait_slopes
     from mien.models.replicates import posterior_predictive
     from mien.models.scoring import score
@@ -77,7 +78,7 @@ __all__ = [
     "FAMILIES", "SHAPE_SETS", "FactorSpec", "ModelSpec", "check_notes", "checks", "co_activation",
     "co_activation_pairs", "compare", "curves", "design_check", "effects", "eigenvalue_check",
     "expected_wrong_signs", "factor_numbers", "factor_score_draws", "factor_scores", "fingerprint",
-    "first_seconds", "fit", "group_effects", "k_fold", "load", "load_statistics", "loadings",
+    "first_seconds", "fit", "freeze_priors", "group_effects", "k_fold", "load", "load_statistics", "loadings",
     "log_likelihood", "lost_trials", "peaks", "person_effects", "person_scores", "pit", "pool_shapes",
     "posterior_predictive", "predict", "prediction_draws", "recommend_family", "reliability", "save",
     "score", "score_outcomes", "shape_contrasts", "shape_groups", "shares", "sufficient_statistics", "task",
@@ -116,6 +117,7 @@ _HOMES = {
     "fingerprint": "storage",
     "first_seconds": "equal_stretches",
     "fit": "fitting",
+    "freeze_priors": "prior_freezing",
     "group_effects": "group_draws",
     "load": "storage",
     "load_statistics": "statistics",

@@ -45,10 +45,11 @@ from mien.models.likelihood_rows import (
 from mien.models.outcomes import OutcomeRows, prepare_outcomes
 from mien.models.pooling import check_poolable, pool_fitted
 from mien.models.posterior_tree import group_effect_names, posterior_tree
+from mien.models.prior_freezing import frozen_of, prior_attrs, with_frozen, with_frozen_factors
 from mien.models.residuals import read_residual, root_precision
 from mien.models.smooths import is_smooth_term, sd_name
 from mien.models.spec import ModelSpec, has_sigma_prior
-from mien.priors import DataScale, Fixed, ParameterNames, resolve
+from mien.priors import DataScale, Entry, Fixed, FrozenPriors, ParameterNames, Source, resolve
 from mien.study.errors import FitError, SpecError
 from mien.study.formula import parse_formula
 
@@ -58,6 +59,10 @@ if TYPE_CHECKING:
 __all__ = ["data_sha256", "fit", "make_problem", "overrides_of", "parameter_names", "spec_of"]
 
 PERFECT_FIT = 1e-5  # residual sd over sd of the outcome; float32 activations are known to 6e-8 of their size
+KNOWN_ERRORS = Entry(
+    "mien/known-standard-errors", "1", "sigma", Fixed(1.0), "raw", "none",
+    Source("rule", "standard errors are known: a row's variance is se² and nothing else"),
+)  # fmt: skip
 VERSIONED = ("numpy", "xarray", "pandas", "formulae")
 LIBRARIES = {"nuts": ("pymc", "nutpie"), "collapsed": ("numba",)}
 
@@ -72,6 +77,8 @@ def fit(  # noqa: PLR0913  (the public face)
     chains: int = 4,
     seed: int = 0,
     group_effects: bool = True,
+    frozen: FrozenPriors | None = None,
+    registered: bool = False,
     progress: Progress | None = None,
     **fields: object,
 ) -> xr.DataTree:
@@ -87,6 +94,8 @@ def fit(  # noqa: PLR0913  (the public face)
     draws, chains : kept draws a chain, and chains.
     seed : the same seed gives the same draws, whichever other shapes are fitted.
     group_effects : False leaves them out of the tree; `mien.group_effects` draws them.
+    frozen : priors of `freeze_priors`, instead of those that would be resolved on these data.
+    registered : refuse priors that are not frozen, or that have no source.
     progress : called with (done, total, label) as outcomes are finished.
     **fields : further fields of ModelSpec beside a formula, e.g. ``priors={"beta": Normal(0, 1)}``.
 
@@ -101,9 +110,13 @@ def fit(  # noqa: PLR0913  (the public face)
         With what was expected, found, and what to do.
     """
     _check_settings(draws, chains, seed)
+    _check_registered(frozen, registered)
     if isinstance(model, FactorSpec):
         settings = {"engine": engine, "draws": draws, "chains": chains, "seed": seed, "progress": progress}
-        return _fit_factors(model, data, participants, fields, **settings)
+        tree = _fit_factors(model, data, participants, fields, frozen, **settings)
+        of_factors = frozen or frozen_of(model, {"": model.resolved_priors})
+        tree.attrs |= prior_attrs(of_factors, given=frozen is not None, registered=registered)
+        return tree
     spec = spec_of(model, fields)
     if isinstance(data, pd.DataFrame):
         refuse_unequal_peaks(parse_formula(spec.formula), data)
@@ -113,6 +126,8 @@ def fit(  # noqa: PLR0913  (the public face)
         statistics = _statistics(data, participants)
         (problem, scales), rows = statistics.problem(spec), None
         origin = _Origin(statistics.source_sha256, statistics.recipe_sha256, statistics)
+    if frozen is not None:
+        problem = with_frozen(problem, spec, frozen)
     if spec.pooling == "partial":
         check_poolable(spec, problem, rows)
     chosen, reason = _choose(engine, problem)
@@ -124,6 +139,8 @@ def fit(  # noqa: PLR0913  (the public face)
         "data_sha256": origin.sha256, "recipe_sha256": origin.recipe_sha256,
         "tracker": _trackers(data),
     }  # fmt: skip
+    used = frozen or frozen_of(spec, {outcome.name: outcome.priors for outcome in problem.outcomes})
+    attrs |= prior_attrs(used, given=frozen is not None, registered=registered)
     if rows is not None and isinstance(data, pd.DataFrame):
         check = check_of_fit(data, parse_formula(spec.formula), problem.outcomes, sampled)
         attrs |= {"design_check": json.dumps(check), "derived": json.dumps(dict(rows.derived))}
@@ -143,6 +160,7 @@ def _fit_factors(
     data: object,
     participants: pd.DataFrame | None,
     fields: Mapping[str, object],
+    frozen: FrozenPriors | None,
     **settings: Any,
 ) -> xr.DataTree:
     """A co-activation fit, with where its data came from."""
@@ -154,7 +172,11 @@ def _fit_factors(
         raise FitError(
             f"data: expected a Trials table for co-activation, found {type(data).__name__}: it has sums of its own."
         )
-    tree = fit_factors(spec, data, participants=participants, **settings)
+    used = spec if frozen is None else with_frozen_factors(spec, frozen)
+    tree = fit_factors(used, data, participants=participants, **settings)
+    if frozen is not None:
+        stored = {name: one.to_dict() for name, one in frozen.outcomes[""].items()}
+        tree.attrs |= {"model_spec": spec.to_json(), "priors": json.dumps(stored)}
     libraries = {"collapsed": ("numba", "nutpie"), "nuts": ("pymc", "nutpie")}[str(tree.attrs["engine"])]
     tree.attrs |= {
         "mien_version": _version("mien"),
@@ -164,6 +186,17 @@ def _fit_factors(
         "versions": json.dumps({name: _version(name) for name in (*libraries, *VERSIONED)}),
     }
     return tree
+
+
+def _check_registered(frozen: FrozenPriors | None, registered: bool) -> None:
+    if not registered:
+        return
+    if frozen is None:
+        raise SpecError(
+            "registered: expected frozen priors, found none: freeze them first (mien.models.freeze_priors, or "
+            "mien priors freeze)."
+        )
+    frozen.check_registered()
 
 
 def _trackers(data: object) -> str:
@@ -280,7 +313,7 @@ def _some_rows(design: Design, at: np.ndarray, before: Design) -> Design:
 def overrides_of(spec: ModelSpec) -> dict:
     """Known standard errors without a prior for sigma take its place: a row's variance is se² and nothing else."""
     alone = spec.standard_errors and not has_sigma_prior(spec.priors)
-    return {**spec.priors, "sigma": Fixed(1.0)} if alone else dict(spec.priors)
+    return {**spec.priors, "sigma": KNOWN_ERRORS} if alone else dict(spec.priors)
 
 
 def parameter_names(

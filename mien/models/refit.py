@@ -21,7 +21,7 @@ from mien.models.design import Block, Design, FitCoding, Transform
 from mien.models.engines.problem import Outcome, Residual
 from mien.models.posterior_tree import RESIDUAL_NAMES
 from mien.models.smooths import SmoothBasis, is_smooth_term, sd_name
-from mien.priors import ResolvedPrior, prior_from_dict
+from mien.priors import resolved_from_dict
 from mien.study.errors import FitError
 
 if TYPE_CHECKING:
@@ -83,10 +83,7 @@ def outcome_of(fit: xr.DataTree, shape: str | None = None) -> Outcome:
     used = np.isfinite(observed)
     residual = _residual(fit, constants, used)
     stored = json.loads(fit.attrs["priors"])[shape or ""]
-    priors = {
-        name: ResolvedPrior(_prior(item), str(item["source"]), str(item["id"]))
-        for name, item in stored.items()
-    }
+    priors = {name: resolved_from_dict(item) for name, item in stored.items()}
     return Outcome(
         shape or "", _design(fit, constants, used), observed[used].astype(np.float64),
         constants["root_precision"].to_numpy()[used].astype(np.float64), priors, residual,
@@ -96,10 +93,6 @@ def outcome_of(fit: xr.DataTree, shape: str | None = None) -> Outcome:
 def design_of(fit: xr.DataTree, shape: str | None = None) -> Design:
     """The mean's columns and group blocks of one outcome's rows, of any family."""
     return _design(fit, of_shape(fit["constant_data"].dataset, shape), used_rows(fit, shape))
-
-
-def _prior(item: dict):
-    return prior_from_dict({key: value for key, value in item.items() if key not in ("source", "id")})
 
 
 def _residual(fit: xr.DataTree, constants: xr.Dataset, used: np.ndarray) -> Residual:

@@ -12,7 +12,7 @@ from typing import Any
 
 from mien.models.likelihoods import check_parameters
 from mien.models.smooths import parse_smooth
-from mien.priors import Prior, prior_from_dict, prior_to_dict
+from mien.priors import Override, override_from_dict, override_to_dict, read_override
 from mien.study.errors import SpecError
 from mien.study.formula import parse_formula
 from mien.study.tables import nearest
@@ -37,7 +37,8 @@ class ModelSpec:
     ----------
     formula : e.g. ``"activation ~ valence + (valence | participant) + (1 | stimulus)"``.
     family : one of `FAMILIES`, the likelihood (`mien.models.likelihoods`).
-    priors : by the name of a parameter or of its role; what is not named has the library's default.
+    priors : by the name of a parameter or of its role: a prior in units of the data, an entry with its source, or the
+        id of one of the library's ("coefficient:sceptical"); what is not named has the library's default.
     coding : "default" (DESIGN 4: ±½, sums for more levels).
     smooths : curves beside the formula, "s(time)", "s(time):valence", "s(time) | participant" (`mien.models.smooths`).
     parameters : regressions of the family's further parameters, ``{"phi": "~ valence"}``; coefficients only.
@@ -58,7 +59,7 @@ class ModelSpec:
 
     formula: str
     family: str = "gaussian"
-    priors: Mapping[str, Prior] = field(default_factory=lambda: _EMPTY)
+    priors: Mapping[str, Override] = field(default_factory=lambda: _EMPTY)
     coding: str = "default"
     smooths: tuple[str, ...] = ()
     residual: str = "iid"
@@ -91,6 +92,8 @@ class ModelSpec:
         for name in ("smooths", "series", "sigma_by"):
             given = getattr(self, name)
             object.__setattr__(self, name, (given,) if isinstance(given, str) else tuple(given))
+        given = {key: read_override(key, prior) for key, prior in dict(self.priors).items()}
+        object.__setattr__(self, "priors", given)
         for name in ("priors", "parameters", "contrasts"):
             object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
         for text in self.smooths:
@@ -98,16 +101,11 @@ class ModelSpec:
         _check_pooling(self)
         check_parameters(self)
         _check_residuals(self)
-        for key, prior in self.priors.items():
-            if not isinstance(prior, Prior.__value__):
-                raise SpecError(
-                    f"priors[{key!r}]: expected a prior such as mien.priors.Normal(0, 1), found {prior!r}."
-                )
 
     def to_json(self) -> str:
         """The specification as text; `from_json` reads it back."""
         plain = {item.name: getattr(self, item.name) for item in fields(self)}
-        plain["priors"] = {name: prior_to_dict(prior) for name, prior in self.priors.items()}
+        plain["priors"] = {name: override_to_dict(prior) for name, prior in self.priors.items()}
         plain["parameters"] = dict(self.parameters)
         plain["contrasts"] = {name: dict(weights) for name, weights in self.contrasts.items()}
         return json.dumps(plain, sort_keys=True)
@@ -121,7 +119,7 @@ class ModelSpec:
                 f"fit: expected one with a formula, found one of the {data.get('family')} family: see "
                 "mien.models.factors for what can be read from it."
             )
-        data["priors"] = {name: prior_from_dict(prior) for name, prior in data["priors"].items()}
+        data["priors"] = {name: override_from_dict(prior) for name, prior in data["priors"].items()}
         for name in ("smooths", "series", "sigma_by"):
             data[name] = tuple(data[name])
         return ModelSpec(**data)
@@ -164,6 +162,6 @@ def _check_residuals(spec: ModelSpec) -> None:
         )
 
 
-def has_sigma_prior(priors: Mapping[str, Prior]) -> bool:
+def has_sigma_prior(priors: Mapping[str, Override]) -> bool:
     """Whether sigma, or that of a stratum, has a prior of its own."""
     return any(key == "sigma" or key.startswith("sigma:") for key in priors)

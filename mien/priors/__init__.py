@@ -4,8 +4,10 @@ Import rule: this folder imports `mien.study` only. Engines translate these valu
 
     distributions   the families: Normal, HalfNormal, HalfStudentT, Exponential, LogNormal, LKJ, Flat,
                     Fixed
-    library         the defaults of each role, read from library.toml
-    resolution      defaults and the user's own → one frozen prior per parameter, on the scale of the data
+    statements      what a prior says about data, as data
+    library         entries with their sources: the default of each role and variants, read from library.toml
+    resolution      defaults and the user's own → one prior per parameter, on the scale of the data
+    frozen          priors that do not move any more, under one sha256
 """
 
 from mien.priors.distributions import (
@@ -21,35 +23,66 @@ from mien.priors.distributions import (
     prior_from_dict,
     prior_to_dict,
 )
-from mien.priors.library import DEFAULT_LIBRARY, LibraryPrior, read_library
+from mien.priors.frozen import FrozenPriors, resolved_from_dict
+from mien.priors.library import (
+    LIBRARY,
+    Entry,
+    Library,
+    Source,
+    entry_from_dict,
+    entry_to_dict,
+    read_library,
+)
 from mien.priors.resolution import (
+    UNSOURCED,
     DataScale,
+    Override,
     ParameterNames,
     ResolvedPrior,
     check_overrides,
+    override_from_dict,
+    override_to_dict,
+    read_override,
     resolve,
+    roles_of,
     scaled,
 )
+from mien.priors.statements import Statement, statement_from_dict, statement_to_dict
 
 __all__ = [
-    "DEFAULT_LIBRARY",
+    "LIBRARY",
     "LKJ",
+    "UNSOURCED",
     "DataScale",
+    "Entry",
     "Exponential",
     "Fixed",
     "Flat",
+    "FrozenPriors",
     "HalfNormal",
     "HalfStudentT",
-    "LibraryPrior",
+    "Library",
     "LogNormal",
     "Normal",
+    "Override",
     "ParameterNames",
     "Prior",
     "ResolvedPrior",
+    "Source",
+    "Statement",
     "check_overrides",
+    "entry_from_dict",
+    "entry_to_dict",
+    "override_from_dict",
+    "override_to_dict",
     "prior_from_dict",
     "prior_to_dict",
     "read_library",
+    "read_override",
     "resolve",
+    "resolved_from_dict",
+    "roles_of",
     "scaled",
+    "statement_from_dict",
+    "statement_to_dict",
 ]

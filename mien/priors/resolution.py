@@ -1,10 +1,13 @@
 """From defaults and overrides to one frozen prior for every parameter of one outcome.
 
 Resolved once a fit, stored with it as numbers: refitting new data with the stored numbers is possible, and a
-default never moves under a posterior. Overrides are on the scale of the data as passed and win as they stand:
+default never moves under a posterior. Overrides:
 
     by name   "valence"   "sd:valence|participant"   "corr:participant"   "sigma:film"
     by role   "Intercept" "beta" "sd" "corr" "sigma" "rho"
+
+A plain prior, Normal(0, 0.1), is on the scale of the data as passed and wins as it stands; its source is "user", which
+is none. An `Entry` has a source, and its own scale: it is put on that of the data as a default is.
 
 The prior of rho is on atanh(rho); a Fixed rho is the correlation itself. Likewise the further parameters of a family
 ("phi", "nu", "zi" …): priors on their links, a Fixed one is the parameter itself. With a regression they have
@@ -15,7 +18,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from mien.priors.distributions import (
     LKJ,
@@ -26,13 +29,21 @@ from mien.priors.distributions import (
     HalfStudentT,
     Normal,
     Prior,
+    prior_from_dict,
     prior_to_dict,
 )
-from mien.priors.library import DEFAULT_LIBRARY, LibraryPrior
+from mien.priors.library import LIBRARY, ROLES, Entry, Library, entry_from_dict, entry_to_dict
 from mien.study.errors import SpecError
 from mien.study.tables import nearest
 
-__all__ = ["DataScale", "ParameterNames", "ResolvedPrior", "check_overrides", "resolve", "scaled"]
+__all__ = [
+    "UNSOURCED", "DataScale", "Override", "ParameterNames", "ResolvedPrior", "check_overrides", "override_from_dict",
+    "override_to_dict", "read_override", "resolve", "roles_of", "scaled",
+]  # fmt: skip
+
+UNSOURCED = "user"  # the source of a prior that came without one
+
+type Override = Prior | Entry
 
 ALLOWED: Mapping[str, tuple[type, ...]] = {
     "Intercept": (Normal, Flat, Fixed),
@@ -100,10 +111,13 @@ class DataScale(NamedTuple):
 
 @dataclass(frozen=True)
 class ResolvedPrior:
-    """A prior as numbers on the scale of the data, and where it comes from."""
+    """A prior as numbers on the scale of the data, and where it comes from.
+
+    source : the kind of its source, "user" for none. id : of the entry, with its version, or "user".
+    """
 
     prior: Prior
-    source: str  # "rule" | "convention" | "user"
+    source: str
     id: str
 
     def to_dict(self) -> dict[str, float | str]:
@@ -135,15 +149,45 @@ def _role_of(key: str, names: ParameterNames) -> str:
     )
 
 
-def check_overrides(overrides: Mapping[str, Prior], names: ParameterNames) -> None:
-    """Refuse unknown names and families that a role cannot have.
+def read_override(key: str, value: object) -> Override:
+    """A prior, an entry, or the id of one of the library's entries.
 
     Raises
     ------
     SpecError
     """
-    for key, prior in overrides.items():
+    if isinstance(value, str):
+        return LIBRARY.find(value)
+    if not isinstance(value, (Entry, *Prior.__value__.__args__)):
+        raise SpecError(
+            f"priors[{key!r}]: expected a prior such as mien.priors.Normal(0, 1), an entry, or the id of one such as "
+            f"'coefficient:sceptical', found {value!r}."
+        )
+    return cast(Override, value)
+
+
+def override_to_dict(override: Override) -> dict[str, object]:
+    """Plain data, an entry's with all of its fields."""
+    return entry_to_dict(override) if isinstance(override, Entry) else {**prior_to_dict(override)}
+
+
+def override_from_dict(data: Mapping[str, object]) -> Override:
+    """The reverse of `override_to_dict`."""
+    return entry_from_dict(data) if "role" in data else prior_from_dict(data)  # type: ignore[arg-type]
+
+
+def check_overrides(overrides: Mapping[str, Override], names: ParameterNames) -> None:
+    """Refuse unknown names, families that a role cannot have, and entries of another role.
+
+    Raises
+    ------
+    SpecError
+    """
+    for key, override in overrides.items():
         allowed = ALLOWED.get(_role_of(key, names), OF_PARAMETER)
+        if isinstance(override, Entry):
+            _check_entry(key, override, names)
+        prior = override.prior if isinstance(override, Entry) else override
         if not isinstance(prior, allowed):
             raise SpecError(
                 f"priors[{key!r}]: expected one of {', '.join(kind.__name__ for kind in allowed)}, found {prior!r}."
@@ -151,6 +195,17 @@ def check_overrides(overrides: Mapping[str, Prior], names: ParameterNames) -> No
         role = _role_of(key, names)
         if isinstance(prior, Fixed):
             _check_fixed(key, "" if names.parameters.get(key) else role, prior.value)
+
+
+def _check_entry(key: str, entry: Entry, names: ParameterNames) -> None:
+    role = _role_of(key, names)
+    wanted = f"link_{role}" if names.linked and f"link_{role}" in ROLES else role
+    raw = entry.scale == "raw" and entry.role == role  # on the scale of the data: whatever the link
+    if entry.role != wanted and not raw:
+        raise SpecError(
+            f"priors[{key!r}]: expected an entry of role {wanted}, found {entry.id}, of role {entry.role}: "
+            "mien priors list shows what fits."
+        )
 
 
 def _check_fixed(key: str, role: str, value: float) -> None:
@@ -179,33 +234,39 @@ def scaled(prior: Prior, factor: float) -> Prior:
             return prior
 
 
-def _default(entry: LibraryPrior, scale: DataScale, sd_x: float) -> ResolvedPrior:
+def _put(override: Override, scale: DataScale, sd_x: float) -> ResolvedPrior:
+    """On the scale of the data."""
+    if not isinstance(override, Entry):
+        return ResolvedPrior(override, UNSOURCED, UNSOURCED)
+    entry = override
     if entry.times == "log_outcome" and isinstance(entry.prior, Normal):
         moved = Normal(entry.prior.mean + math.log(scale.sd_y), entry.prior.sd)
-        return ResolvedPrior(moved, entry.source, f"{entry.id} {entry.version}")
-    factor = {"outcome": scale.sd_y, "per_unit": scale.sd_y / sd_x, "per_column": 1.0 / sd_x, "none": 1.0}[
-        entry.times
-    ]
-    return ResolvedPrior(scaled(entry.prior, factor), entry.source, f"{entry.id} {entry.version}")
+        return ResolvedPrior(moved, entry.source.kind, entry.label)
+    factors = {"outcome": scale.sd_y, "per_unit": scale.sd_y / sd_x, "per_column": 1.0 / sd_x}
+    return ResolvedPrior(scaled(entry.prior, factors.get(entry.times, 1.0)), entry.source.kind, entry.label)
 
 
-def _intercept(entry: LibraryPrior, scale: DataScale, slopes: Mapping[str, ResolvedPrior]) -> ResolvedPrior:
+def _put_intercept(
+    override: Override, scale: DataScale, slopes: Mapping[str, ResolvedPrior]
+) -> ResolvedPrior:
     """Autoscaled for the intercept as written: wide enough wherever the columns' means lie."""
-    if not isinstance(entry.prior, Normal) or entry.times != "intercept":
-        return _default(entry, scale, 1.0)
+    if not isinstance(override, Entry) or override.times != "intercept":
+        return _put(override, scale, 1.0)
+    entry = override
+    assert isinstance(entry.prior, Normal)
     variance = (entry.prior.sd * scale.sd_y) ** 2
     for name, resolved in slopes.items():
         if isinstance(resolved.prior, Normal):
             variance += (resolved.prior.sd * scale.mean_x[name]) ** 2
     mean = scale.mean_y + entry.prior.mean * scale.sd_y
-    return ResolvedPrior(Normal(mean, math.sqrt(variance)), entry.source, f"{entry.id} {entry.version}")
+    return ResolvedPrior(Normal(mean, math.sqrt(variance)), entry.source.kind, entry.label)
 
 
 def resolve(
-    overrides: Mapping[str, Prior],
+    overrides: Mapping[str, Override],
     names: ParameterNames,
     scale: DataScale,
-    library: Mapping[str, LibraryPrior] = DEFAULT_LIBRARY,
+    library: Library = LIBRARY,
 ) -> dict[str, ResolvedPrior]:
     """One frozen prior a parameter, for one outcome.
 
@@ -220,35 +281,39 @@ def resolve(
         For an override that names no parameter, or a family that its role cannot have.
     """
     check_overrides(overrides, names)
-
-    def chosen(name: str, role: str) -> ResolvedPrior | None:
-        for key in (name, role):
-            if key in overrides:
-                return ResolvedPrior(overrides[key], "user", "user")
-        return None
-
-    link = "link_" if names.linked else ""
+    chosen = {name: _chosen(name, overrides, role, library) for name, role in roles_of(names).items()}
     slopes = {
-        name: chosen(name, "beta") or _default(library[f"{link}beta"], scale, scale.sd_x[name])
+        name: _put(chosen[name], scale, scale.sd_x[name])
         for name in names.coefficients
         if name != "Intercept"
     }
     resolved: dict[str, ResolvedPrior] = {}
     if "Intercept" in names.coefficients:
-        resolved["Intercept"] = chosen("Intercept", "Intercept") or _intercept(
-            library[f"{link}Intercept"], scale, slopes
-        )
+        resolved["Intercept"] = _put_intercept(chosen["Intercept"], scale, slopes)
     resolved |= slopes
-    for term in names.group_terms:
-        key = f"sd:{term}"
-        resolved[key] = chosen(key, "sd") or _default(library[f"{link}sd"], scale, scale.sd_z[term])
-    for factor in names.correlated:
-        key = f"corr:{factor}"
-        resolved[key] = chosen(key, "corr") or _default(library["corr"], scale, 1.0)
-    for key in names.sigmas:
-        resolved[key] = chosen(key, "sigma") or _default(library["sigma"], scale, 1.0)
-    if names.autocorrelated:
-        resolved["rho"] = chosen("rho", "rho") or _default(library["rho"], scale, 1.0)
-    for key, role in names.parameter_names.items():
-        resolved[key] = chosen(key, role) or _default(library[role], scale, scale.sd_x.get(key, 1.0))
+    for name, override in chosen.items():
+        if name not in names.coefficients:
+            of_term = scale.sd_z[name[3:]] if name.startswith("sd:") else scale.sd_x.get(name, 1.0)
+            resolved[name] = _put(override, scale, of_term)
     return resolved
+
+
+def roles_of(names: ParameterNames) -> dict[str, str]:
+    """Every parameter that has a prior → the role of its default, in the order in which they are told."""
+    link = "link_" if names.linked else ""
+    roles = {
+        name: f"{link}Intercept" if name == "Intercept" else f"{link}beta" for name in names.coefficients
+    }
+    roles |= {f"sd:{term}": f"{link}sd" for term in names.group_terms}
+    roles |= {f"corr:{factor}": "corr" for factor in names.correlated}
+    roles |= dict.fromkeys(names.sigmas, "sigma")
+    roles |= {"rho": "rho"} if names.autocorrelated else {}
+    return roles | names.parameter_names
+
+
+def _chosen(name: str, overrides: Mapping[str, Override], role: str, library: Library) -> Override:
+    """By name, by role, or the default."""
+    for key in (name, role.removeprefix("link_")):
+        if key in overrides:
+            return overrides[key]
+    return library.default(role)

@@ -2,14 +2,15 @@ from importlib import resources
 
 import pytest
 
-from mien.priors import DEFAULT_LIBRARY, LKJ, HalfNormal, HalfStudentT, LogNormal, Normal, read_library
+from mien.priors import LIBRARY, LKJ, HalfNormal, HalfStudentT, LogNormal, Normal, read_library
+from mien.priors.library import SOURCES
 from mien.study.errors import SpecError
 
 TEXT = resources.files("mien.priors").joinpath("library.toml").read_text(encoding="utf-8")
 
 
 def test_defaults_by_role():
-    priors = {role: (entry.prior, entry.times) for role, entry in DEFAULT_LIBRARY.items()}
+    priors = {entry.role: (entry.prior, entry.times) for entry in LIBRARY if not entry.variant}
     assert priors == {
         "Intercept": (Normal(0.0, 2.5), "intercept"),
         "beta": (Normal(0.0, 1.0), "per_unit"),
@@ -35,13 +36,13 @@ def test_defaults_by_role():
     }
 
 
-def test_every_default_says_where_it_comes_from():
-    assert all(entry.source in ("rule", "convention") and entry.reason for entry in DEFAULT_LIBRARY.values())
-    assert DEFAULT_LIBRARY["sd"].id == "mien-weak/group-sd"
+def test_every_entry_says_where_it_comes_from():
+    assert all(entry.source.kind in SOURCES and entry.source.reason for entry in LIBRARY)
+    assert LIBRARY.default("sd").id == "mien-weak/group-sd"
 
 
 def test_a_library_without_a_role_is_refused():
-    with pytest.raises(SpecError, match="each of Intercept"):
+    with pytest.raises(SpecError, match="for each of Intercept"):
         read_library(TEXT.replace('role = "sigma"', 'role = "corr"'))
 
 

@@ -26,7 +26,6 @@ from mien.models.factors.conditional import covariance
 from mien.models.factors.rotation import Alignment, align
 from mien.models.factors.rows import FactorRows, factor_rows
 from mien.models.factors.spec import FAMILY, FactorSpec
-from mien.priors import DEFAULT_LIBRARY, ResolvedPrior
 from mien.study.errors import FitError
 
 if TYPE_CHECKING:
@@ -301,9 +300,10 @@ def _tree(rows: FactorRows, posterior: FactorPosterior) -> xr.DataTree:
 
 def _attrs(spec: FactorSpec, rows: FactorRows, posterior: FactorPosterior, seed: int) -> dict[str, Any]:
     transforms = {name: list(one) for name, one in rows.transforms.items()}
+    priors = {name: one.to_dict() for name, one in spec.resolved_priors.items()}
     return {
         "formula": spec.formula, "family": FAMILY, "name": spec.name, "answers": spec.answers,
-        "model_spec": spec.to_json(), "priors": json.dumps(_priors(spec)),
+        "model_spec": spec.to_json(), "priors": json.dumps(priors),
         "coding": json.dumps({name: list(levels) for name, levels in rows.coding.items()}),
         **({"derived": json.dumps(dict(rows.derived))} if rows.derived else {}),
         **({"transforms": json.dumps(transforms)} if transforms else {}),
@@ -312,15 +312,3 @@ def _attrs(spec: FactorSpec, rows: FactorRows, posterior: FactorPosterior, seed:
         "groups": json.dumps({"role": spec.group, "count": len(rows.levels)}),
         "sampling_notes": json.dumps({"": posterior.note} if posterior.note else {}), "seed": int(seed),
     }  # fmt: skip
-
-
-def _priors(spec: FactorSpec) -> dict[str, dict[str, float | str]]:
-    """Each prior with its numbers and the kind of its source."""
-    found = {}
-    for name, prior in spec.resolved.items():
-        entry = DEFAULT_LIBRARY[name]
-        source, identity = (
-            ("user", "user") if name in spec.priors else (entry.source, f"{entry.id} {entry.version}")
-        )
-        found[name] = ResolvedPrior(prior, source, identity).to_dict()
-    return found

@@ -6,7 +6,18 @@ from dataclasses import dataclass, field, fields
 from types import MappingProxyType
 from typing import Any
 
-from mien.priors import DEFAULT_LIBRARY, LogNormal, Prior, prior_from_dict, prior_to_dict
+from mien.priors import (
+    LIBRARY,
+    UNSOURCED,
+    Entry,
+    LogNormal,
+    Override,
+    Prior,
+    ResolvedPrior,
+    override_from_dict,
+    override_to_dict,
+    read_override,
+)
 from mien.study.errors import FitError, SpecError
 from mien.study.formula import parse_formula
 from mien.study.tables import nearest
@@ -42,7 +53,7 @@ class FactorSpec:
     covariates: tuple[str, ...] = ()
     part: str = "all"
     shapes: tuple[str, ...] = ()
-    priors: Mapping[str, Prior] = field(default_factory=lambda: _EMPTY)
+    priors: Mapping[str, Override] = field(default_factory=lambda: _EMPTY)
     pool_trackers: bool = False
     name: str = FAMILY
     answers: str = ""
@@ -51,7 +62,8 @@ class FactorSpec:
         for name in ("covariates", "shapes"):
             given = getattr(self, name)
             object.__setattr__(self, name, (given,) if isinstance(given, str) else tuple(given))
-        object.__setattr__(self, "priors", MappingProxyType(dict(self.priors)))
+        given = {key: read_override(key, prior) for key, prior in dict(self.priors).items()}
+        object.__setattr__(self, "priors", MappingProxyType(given))
         for name, least in (("factors", 1), ("between", 0)):
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= MOST:
@@ -66,7 +78,12 @@ class FactorSpec:
                 raise SpecError(
                     f"priors: expected one of {', '.join(PRIORS)}, found {name!r}{nearest(name, list(PRIORS))}."
                 )
-            if not isinstance(prior, PRIORS[name]):
+            if isinstance(prior, Entry) and prior.role != name:
+                raise SpecError(
+                    f"priors[{name!r}]: expected an entry of role {name}, found {prior.id}, which is one of role "
+                    f"{prior.role}."
+                )
+            if not isinstance(prior.prior if isinstance(prior, Entry) else prior, PRIORS[name]):
                 raise SpecError(
                     f"priors[{name!r}]: expected {PRIORS[name].__name__}, found {prior!r}: none of them may be 0."
                 )
@@ -85,7 +102,20 @@ class FactorSpec:
     @property
     def resolved(self) -> dict[str, Prior]:
         """All priors: the given ones and the library's."""
-        return {name: self.priors.get(name, DEFAULT_LIBRARY[name].prior) for name in PRIORS}
+        return {name: resolved.prior for name, resolved in self.resolved_priors.items()}
+
+    @property
+    def resolved_priors(self) -> dict[str, ResolvedPrior]:
+        """The same with the kinds of their sources."""
+        found = {}
+        for name in PRIORS:
+            given = self.priors.get(name, LIBRARY.default(name))
+            found[name] = (
+                ResolvedPrior(given.prior, given.source.kind, given.label)
+                if isinstance(given, Entry)
+                else ResolvedPrior(given, UNSOURCED, UNSOURCED)
+            )
+        return found
 
     @property
     def prior_numbers(self) -> tuple[float, ...]:
@@ -96,7 +126,7 @@ class FactorSpec:
     def to_json(self) -> str:
         """The specification as text; `from_json` reads it back."""
         plain = {item.name: getattr(self, item.name) for item in fields(self)}
-        plain["priors"] = {name: prior_to_dict(prior) for name, prior in self.priors.items()}
+        plain["priors"] = {name: override_to_dict(prior) for name, prior in self.priors.items()}
         return json.dumps({"family": FAMILY, **plain}, sort_keys=True)
 
     @staticmethod
@@ -107,7 +137,7 @@ class FactorSpec:
             raise SpecError(
                 "co-activation: expected a fit of mien.models.co_activation, found one of a formula."
             )
-        data["priors"] = {name: prior_from_dict(prior) for name, prior in data["priors"].items()}
+        data["priors"] = {name: override_from_dict(prior) for name, prior in data["priors"].items()}
         return FactorSpec(**data)
 
 

@@ -19,7 +19,7 @@ With 32 persons, or 52 stimuli, the upper level is weakly known; its factors are
 from collections.abc import Mapping, Sequence
 
 from mien.models.factors.spec import FactorSpec
-from mien.priors import Prior
+from mien.priors import Override, read_override
 
 __all__ = ["co_activation"]
 
@@ -37,7 +37,7 @@ def co_activation(
     covariates: str | Sequence[str] = (),
     part: str = "all",
     shapes: Sequence[str] = (),
-    priors: Mapping[str, Prior] | None = None,
+    priors: Mapping[str, Override | str] | None = None,
     pool_trackers: bool = False,
 ) -> FactorSpec:
     """Latent factors of co-activation, within persons and between them.
@@ -65,7 +65,7 @@ def co_activation(
         named,
         part,
         tuple(shapes),
-        priors or {},
+        {name: read_override(name, prior) for name, prior in (priors or {}).items()},
         pool_trackers,
         answers=ANSWERS.get(part, ""),
     )

@@ -24,7 +24,7 @@ from typing import Any, TypedDict
 
 from mien.models.design import MAX_TERMS
 from mien.models.spec import ModelSpec
-from mien.priors import Prior
+from mien.priors import Override, read_override
 from mien.study.errors import SpecError
 from mien.study.tables import nearest
 
@@ -63,7 +63,7 @@ class FamilyOptions(TypedDict, total=False):
     session: bool
     repeated: bool
     baseline: str
-    priors: Mapping[str, Prior] | None
+    priors: Mapping[str, Override | str] | None
     contrasts: Mapping[str, Mapping[str, float]] | None
     pool_trackers: bool
 
@@ -81,7 +81,7 @@ class Options:
     session: bool = False
     repeated: bool = False
     baseline: str = "change"
-    priors: Mapping[str, Prior] = field(default_factory=dict)
+    priors: Mapping[str, Override | str] = field(default_factory=dict)
     contrasts: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     pool_trackers: bool = False
 
@@ -229,7 +229,7 @@ def family_spec(name: str, formula: str, options: Options, *, answers: str, **mo
     """The ModelSpec of a family; its sentence goes on with what the options add."""
     return ModelSpec(
         formula,
-        priors=dict(options.priors),
+        priors={name: read_override(name, prior) for name, prior in options.priors.items()},
         contrasts=dict(options.contrasts),
         pool_trackers=options.pool_trackers,
         name=name,
