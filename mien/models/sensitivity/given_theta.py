@@ -9,7 +9,7 @@ eliminated last, so that U⁻¹ of a unit vector ends in a column of the root of
 for each coefficient.
 """
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -47,7 +47,7 @@ class GivenTheta(NamedTuple):
         return (self.root[:, self.free.index(name)] ** 2).sum(axis=1)
 
 
-def flat_coefficients(outcome: Outcome, names: Mapping[str, object] | None = None) -> Outcome:
+def flat_coefficients(outcome: Outcome, names: Sequence[str] | None = None) -> Outcome:
     """The outcome with flat priors of its free coefficients, or of those named only."""
     changed = {
         name: replace(outcome.priors[name], prior=Flat())

@@ -50,7 +50,7 @@ from mien.priors import Prior
 from mien.priors.powers import power_scaled
 from mien.study.errors import FitError, SpecError
 
-__all__ = ["COLUMNS", "DIAGNOSES", "POWERS", "THRESHOLD", "power_scaling", "which_prior"]
+__all__ = ["COLUMNS", "DIAGNOSES", "POWERS", "THRESHOLD", "cannot_refit", "power_scaling", "which_prior"]
 
 THRESHOLD = 0.05  # priorsense's default sensitivity_threshold (its documentation of powerscale_sensitivity)
 POWERS = (0.5, 2.0)  # priors counted half and twice: a convention
@@ -96,7 +96,7 @@ def power_scaling(
         For a fit without rows, a prior that is not there, or a refit that is asked for and cannot be made.
     """
     _check_alphas(alphas)
-    can = _cannot_refit(fit)
+    can = cannot_refit(fit)
     if refit and can:
         raise FitError(f"power_scaling: expected a fit that can be made again, but {can}: use refit=False.")
     shapes = shapes_of(fit)
@@ -144,7 +144,7 @@ def _check_alphas(alphas: tuple[float, float]) -> None:
         raise FitError(f"alphas: expected a power below 1 and one above, found {alphas!r}.")
 
 
-def _cannot_refit(fit: xr.DataTree) -> str:
+def cannot_refit(fit: xr.DataTree) -> str:
     """Why a fit is not made again, "" where it can be."""
     if is_factor_fit(fit):
         return "it is one of co-activation"

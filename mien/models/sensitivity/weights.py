@@ -57,7 +57,8 @@ def mean_and_mcse(values: np.ndarray, weight: np.ndarray, point: np.ndarray) -> 
     share = weight * (values - mean)
     distinct, which = np.unique(point, return_inverse=True)
     if len(distinct) < len(point):
-        return mean, float(np.sqrt((np.bincount(which.ravel(), weights=share) ** 2).sum()))
+        together = np.bincount(which.ravel(), weights=share)
+        return mean, float(np.sqrt(max((together**2).sum(), (share**2).sum())))  # few points: as single draws
     if not np.ptp(share) > 0.0:
         return mean, 0.0
     from arviz_stats.base import array_stats  # pyright: ignore[reportPrivateImportUsage]
