@@ -45,7 +45,13 @@ from mien.models.likelihood_rows import (
 from mien.models.outcomes import OutcomeRows, prepare_outcomes
 from mien.models.pooling import check_poolable, pool_fitted
 from mien.models.posterior_tree import group_effect_names, posterior_tree
-from mien.models.prior_freezing import frozen_of, prior_attrs, with_frozen, with_frozen_factors
+from mien.models.prior_freezing import (
+    frozen_of,
+    prior_attrs,
+    tell_frozen_factors,
+    with_frozen,
+    with_frozen_factors,
+)
 from mien.models.residuals import read_residual, root_precision
 from mien.models.smooths import is_smooth_term, sd_name
 from mien.models.spec import ModelSpec, has_sigma_prior
@@ -114,8 +120,7 @@ def fit(  # noqa: PLR0913  (the public face)
     if isinstance(model, FactorSpec):
         settings = {"engine": engine, "draws": draws, "chains": chains, "seed": seed, "progress": progress}
         tree = _fit_factors(model, data, participants, fields, frozen, **settings)
-        of_factors = frozen or frozen_of(model, {"": model.resolved_priors})
-        tree.attrs |= prior_attrs(of_factors, given=frozen is not None, registered=registered)
+        tell_frozen_factors(tree, model, frozen, registered=registered)
         return tree
     spec = spec_of(model, fields)
     if isinstance(data, pd.DataFrame):
@@ -174,9 +179,6 @@ def _fit_factors(
         )
     used = spec if frozen is None else with_frozen_factors(spec, frozen)
     tree = fit_factors(used, data, participants=participants, **settings)
-    if frozen is not None:
-        stored = {name: one.to_dict() for name, one in frozen.outcomes[""].items()}
-        tree.attrs |= {"model_spec": spec.to_json(), "priors": json.dumps(stored)}
     libraries = {"collapsed": ("numba", "nutpie"), "nuts": ("pymc", "nutpie")}[str(tree.attrs["engine"])]
     tree.attrs |= {
         "mien_version": _version("mien"),

@@ -30,7 +30,15 @@ from mien.priors import (
 )
 from mien.study.errors import SpecError
 
-__all__ = ["freeze_priors", "frozen_of", "prior_attrs", "stored_priors", "with_frozen", "with_frozen_factors"]
+__all__ = [
+    "freeze_priors",
+    "frozen_of",
+    "prior_attrs",
+    "stored_priors",
+    "tell_frozen_factors",
+    "with_frozen",
+    "with_frozen_factors",
+]
 
 NOT_OF_THE_MODEL = ("priors", "name", "answers", "pool_trackers", "pooling", "shapes", "factors", "between")
 
@@ -132,6 +140,23 @@ def _check(spec: ModelSpec | FactorSpec, frozen: FrozenPriors) -> None:
                 f"priors[{name!r}]: expected none beside frozen ones but those that were frozen, found {override!r}: "
                 "freeze again, or leave it out."
             )
+
+
+def tell_frozen_factors(
+    tree: xr.DataTree, spec: FactorSpec, frozen: FrozenPriors | None, *, registered: bool
+) -> None:
+    """Write into a co-activation fit which priors it had; frozen ones in place of those of the specification."""
+    used = frozen or frozen_of(spec, {"": spec.resolved_priors})
+    tree.attrs |= prior_attrs(used, given=frozen is not None, registered=registered)
+    stored = {name: one.to_dict() for name, one in used.outcomes[""].items()}
+    tree.attrs |= {
+        "model_spec": replace(spec, factors=_factors(tree, spec)).to_json(),
+        "priors": json.dumps(stored),
+    }
+
+
+def _factors(tree: xr.DataTree, spec: FactorSpec) -> int:
+    return int(tree["posterior"].sizes.get("factor", spec.factors))
 
 
 def prior_attrs(frozen: FrozenPriors, *, given: bool, registered: bool) -> dict[str, str]:

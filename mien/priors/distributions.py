@@ -14,6 +14,7 @@ Numbers are on the scale of the data as passed.
 """
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 
@@ -21,7 +22,7 @@ from mien.study.errors import SpecError
 
 __all__ = [
     "LKJ", "Exponential", "Fixed", "Flat", "HalfNormal", "HalfStudentT", "LogNormal", "Normal", "Prior",
-    "prior_from_dict", "prior_to_dict",
+    "prior_from_dict", "prior_from_text", "prior_text", "prior_to_dict",
 ]  # fmt: skip
 
 
@@ -146,3 +147,44 @@ def prior_from_dict(data: Mapping[str, float | str]) -> Prior:
             f"prior {family.__name__}: expected {', '.join(names)}, found no {', '.join(missing)}."
         )
     return family(**{name: data[name] for name in names})
+
+
+def prior_text(prior: Prior, digits: int = 4) -> str:
+    """A prior as it is written: ``Normal(0, 0.1)``."""
+    return f"{type(prior).__name__}({', '.join(f'{value:.{digits}g}' for value in asdict(prior).values())})"
+
+
+def prior_from_text(text: str) -> Prior:
+    """Read ``Normal(0, 0.1)``: a family and its numbers in order, or by name, ``HalfStudentT(df=4, scale=0.1)``.
+
+    Raises
+    ------
+    SpecError
+    """
+    matched = re.fullmatch(r"\s*(\w+)\s*\(([^()]*)\)\s*", text)
+    family = FAMILIES.get(matched[1]) if matched else None
+    if matched is None or family is None:
+        raise SpecError(
+            f"prior {text!r}: expected a family with its numbers, such as Normal(0, 0.1) or HalfNormal(0.1); families: "
+            f"{', '.join(FAMILIES)}."
+        )
+    names = [field.name for field in fields(family)]
+    given = [part.strip() for part in matched[2].split(",") if part.strip()]
+    pairs = [
+        part.split("=", 1) if "=" in part else [name, part] for part, name in zip(given, names, strict=False)
+    ]
+    found = {name.strip(): _number_of(text, value) for name, value in pairs}
+    if len(given) != len(names) or sorted(found) != sorted(names):
+        raise SpecError(
+            f"prior {text!r}: expected {family.__name__}({', '.join(names)}), found {matched[2]!r}."
+        )
+    return family(**found)
+
+
+def _number_of(text: str, value: str) -> float:
+    try:
+        return float(value)
+    except ValueError:
+        raise SpecError(
+            f"prior {text!r}: expected numbers in the brackets, found {value.strip()!r}."
+        ) from None

@@ -37,8 +37,8 @@ from mien.study.errors import SpecError
 from mien.study.tables import nearest
 
 __all__ = [
-    "UNSOURCED", "DataScale", "Override", "ParameterNames", "ResolvedPrior", "check_overrides", "override_from_dict",
-    "override_to_dict", "read_override", "resolve", "roles_of", "scaled",
+    "UNSOURCED", "DataScale", "Override", "ParameterNames", "ResolvedPrior", "check_overrides", "families_of",
+    "override_from_dict", "override_to_dict", "read_override", "resolve", "roles_of", "scaled",
 ]  # fmt: skip
 
 UNSOURCED = "user"  # the source of a prior that came without one
@@ -54,6 +54,11 @@ ALLOWED: Mapping[str, tuple[type, ...]] = {
     "rho": (Normal, Fixed),
 }
 OF_PARAMETER = (Normal, Fixed)
+
+
+def families_of(role: str) -> tuple[str, ...]:
+    """Names of the families that a prior of this role can have."""
+    return tuple(family.__name__ for family in ALLOWED.get(role.removeprefix("link_"), OF_PARAMETER))
 
 
 class ParameterNames(NamedTuple):

@@ -8,7 +8,7 @@ comparison recommends is stored, with the table of all of them beside it, so tha
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,8 @@ import xarray as xr
 
 from mien.models import co_activation, eigenvalue_check, factor_numbers, fit
 from mien.models.factors.spec import FAMILY, FactorSpec
+from mien.models.prior_freezing import tell_frozen_factors, with_frozen_factors
+from mien.priors import FrozenPriors, Override
 from mien.study.errors import SpecError
 from mien.workflow.parallel import Progress
 
@@ -37,6 +39,7 @@ class FactorChoice:
     factors : numbers of factors within persons to compare; one is fitted as it is.
     between, part, covariates : as in `mien.models.co_activation`.
     folds : parts that persons are left out in; 0 compares by trials left out alone.
+    priors : as in `mien.models.co_activation`.
     """
 
     factors: tuple[int, ...] = GRID
@@ -44,12 +47,17 @@ class FactorChoice:
     part: str = "all"
     covariates: tuple[str, ...] = ()
     folds: int = FOLDS
+    priors: Mapping[str, Override] = field(default_factory=dict)
 
     @property
     def spec(self) -> FactorSpec:
         """The model with the first number of factors."""
         made = co_activation(
-            self.factors[0], between=self.between, part=self.part, covariates=self.covariates
+            self.factors[0],
+            between=self.between,
+            part=self.part,
+            covariates=self.covariates,
+            priors=self.priors,
         )
         return made if self.part == "all" else replace(made, name=f"{FAMILY}-{self.part}")
 
@@ -81,20 +89,26 @@ def fit_factors_of(
     participants: pd.DataFrame,
     settings: Mapping[str, Any],
     progress: Progress | None,
+    *,
+    frozen: FrozenPriors | None = None,
+    registered: bool = False,
 ) -> xr.DataTree:
     """The fit of one number of factors, or of the recommended one of several with the comparison beside it."""
     if len(choice.factors) == 1:
-        return checked(fit(choice.spec, trials, participants=participants, progress=progress, **settings))
+        own = {"frozen": frozen, "registered": registered, "progress": progress, **settings}
+        return checked(fit(choice.spec, trials, participants=participants, **own))
     if settings["engine"] == "nuts":
         raise SpecError(
             f"engine: expected auto or collapsed to compare {len(choice.factors)} numbers of factors, found nuts, "
             "which would take hours: name one number (--factors 5)."
         )
     found = factor_numbers(
-        trials, participants=participants, factors=choice.factors, spec=choice.spec, folds=choice.folds,
+        trials, participants=participants, factors=choice.factors, folds=choice.folds,
+        spec=with_frozen_factors(choice.spec, frozen) if frozen else choice.spec,
         draws=settings["draws"], seed=settings["seed"], progress=progress,
     )  # fmt: skip
     tree = found.fits[found.recommended]
+    tell_frozen_factors(tree, choice.spec, frozen, registered=registered)
     columns = {name: ("row", _plain(found.table[name].to_numpy())) for name in found.table}
     tree[NUMBERS] = xr.DataTree(xr.Dataset(columns))
     tree.attrs[NUMBERS] = json.dumps({"recommended": found.recommended, "answer": found.answer})

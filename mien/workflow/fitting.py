@@ -18,6 +18,7 @@ import xarray as xr
 from mien.models import FactorSpec, ModelSpec, fingerprint, fit, load, save
 from mien.models.factors.spec import FAMILY as CO_ACTIVATION
 from mien.models.stored_checks import StoredChecks, stored_checks, with_checks
+from mien.priors import FrozenPriors
 from mien.study.errors import SpecError
 from mien.study.folder import Study
 from mien.study.tables import nearest
@@ -26,6 +27,13 @@ from mien.workflow.co_activation import NUMBERS, FactorChoice, fit_factors_of
 from mien.workflow.family_plans import ALL, FAMILIES, FamilyChoice, FitPlan, plan_fits
 from mien.workflow.parallel import Progress
 from mien.workflow.preparing import load_prep, load_trials
+from mien.workflow.priors import (
+    frozen_path,
+    load_frozen,
+    read_priors,
+    refuse_unknown_priors,
+    with_set_priors,
+)
 
 __all__ = [
     "CO_ACTIVATION",
@@ -63,6 +71,7 @@ class _Settings(NamedTuple):
     draws: int
     seed: int
     refit: bool
+    registered: bool = False
 
 
 def fit_study(study: Study, model: str, **settings: Any) -> StudyFit:
@@ -82,10 +91,13 @@ def fit_models(  # noqa: PLR0913  (the public face)
     draws: int = 1000,
     seed: int = 0,
     refit: bool = False,
+    registered: bool = False,
     first: bool = False,
     progress: Progress | None = None,
 ) -> list[StudyFit]:
     """Fit a family's models, or those of all families, to the study's trials, or find the same fits stored.
+
+    Priors are those that the study has set and frozen (`mien.workflow.priors`), else the library's.
 
     Parameters
     ----------
@@ -94,6 +106,7 @@ def fit_models(  # noqa: PLR0913  (the public face)
     pooling : "none", or "partial" to pool each effect over shapes too.
     shapes : only these blend shapes or contrasts; () takes all.
     refit : fit again although the same fit is stored.
+    registered : refuse priors that are not frozen, or that have no source.
     first : only the primary model.
 
     Raises
@@ -103,12 +116,14 @@ def fit_models(  # noqa: PLR0913  (the public face)
     require_complete(study)
     trials = _chosen(load_trials(study), shapes)
     trials.attrs["recipe_sha256"] = load_prep(study)["recipe_sha256"]
-    settings = _Settings(engine, draws, seed, refit)
+    settings = _Settings(engine, draws, seed, refit, registered)
     together = factors or FactorChoice()
+    together = replace(together, priors={**read_priors(study, CO_ACTIVATION), **together.priors})
     if model == CO_ACTIVATION:
         return [_co_activation(study, trials, together, settings, progress)]
     plans = plan_fits(study, trials, model, choice or FamilyChoice())
     plans = [plan._replace(spec=replace(plan.spec, pooling=pooling)) for plan in plans]
+    refuse_unknown_priors(study, [plan.spec for plan in plans], [plan.trials for plan in plans])
     fits = [_fitted(study, plan, settings, progress) for plan in (plans[:1] if first else plans)]
     if model == ALL and not first:
         fits.append(_co_activation(study, trials, together, settings, progress))
@@ -116,8 +131,10 @@ def fit_models(  # noqa: PLR0913  (the public face)
 
 
 def _fitted(study: Study, plan: FitPlan, settings: _Settings, progress: Progress | None) -> StudyFit:
-    spec, trials = plan
-    path, sha256 = _place(study, spec, trials, settings)
+    trials = plan.trials
+    spec = with_set_priors(study, plan.spec, trials)
+    frozen = _frozen(study, spec.name, settings)
+    path, sha256 = _place(study, spec, trials, settings, also=_told_frozen(frozen, settings))
     if path.exists() and not settings.refit:
         stored = load(path)
         if "checks" not in stored.attrs:  # an earlier version's; it is no newer for it
@@ -129,7 +146,7 @@ def _fitted(study: Study, plan: FitPlan, settings: _Settings, progress: Progress
     # Every trial has effects of its own where there are curves: a gigabyte, which `mien.group_effects` draws when asked
     made = fit(
         spec, trials, participants=study.participants, **_keywords(settings), group_effects=not spec.smooths,
-        progress=tell,
+        frozen=frozen, registered=settings.registered, progress=tell,
     )  # fmt: skip
     return _told(path, True, _stored(with_checks(made), path, sha256))
 
@@ -141,11 +158,32 @@ def _co_activation(
     settings: _Settings,
     progress: Progress | None,
 ) -> StudyFit:
-    path, sha256 = _place(study, choice.spec, trials, settings, also=choice.told)
+    frozen = _frozen(study, choice.spec.name, settings)
+    also = choice.told + _told_frozen(frozen, settings)
+    path, sha256 = _place(study, choice.spec, trials, settings, also=also)
     if path.exists() and not settings.refit:
         return _told(path, False, load(path))
-    made = fit_factors_of(choice, trials, study.participants, _keywords(settings), progress)
+    made = fit_factors_of(
+        choice, trials, study.participants, _keywords(settings), progress, frozen=frozen,
+        registered=settings.registered,
+    )  # fmt: skip
     return _told(path, True, _stored(made, path, sha256))
+
+
+def _frozen(study: Study, name: str, settings: _Settings) -> FrozenPriors | None:
+    """The frozen priors of a model; in a registered analysis there must be some."""
+    frozen = load_frozen(study, name)
+    if frozen is None and settings.registered:
+        raise SpecError(
+            f"registered: expected frozen priors at {frozen_path(study, name)}, found none: `mien priors freeze "
+            f"{study.path} --model {name.partition('-')[0]}`."
+        )
+    return frozen
+
+
+def _told_frozen(frozen: FrozenPriors | None, settings: _Settings) -> str:
+    """What makes it another fit."""
+    return (f"priors {frozen.sha256}" if frozen else "") + (" registered" if settings.registered else "")
 
 
 def _keywords(settings: _Settings) -> dict[str, Any]:
@@ -198,7 +236,9 @@ def _notes(attrs: Mapping[Any, Any]) -> tuple[str, ...]:
         )
     numbers = json.loads(str(attrs.get(NUMBERS, "{}")))
     told = [numbers["answer"]] if numbers else []
-    return (*persons, *rows, *told, *check.get("notes", ()))
+    frozen, sha256 = str(attrs.get("priors_frozen", "")), str(attrs.get("priors_sha256", ""))
+    priors = [f"The priors were frozen at {frozen} (sha256 {sha256[:8]}…)."] if frozen else []
+    return (*persons, *rows, *told, *priors, *check.get("notes", ()))
 
 
 @contextmanager

@@ -4,25 +4,38 @@ Exit codes: 0 done; 1 done, but a fit's verdict failed or a whole recording was 
 one message; 130 interrupted. Nothing heavy is imported before a command needs it.
 """
 
-import json
 import math
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
+from mien.cli.arguments import (
+    BAD_INPUT,
+    DONE,
+    FAILED_VERDICT,
+    INTERRUPTED,
+    AsJson,
+    Condition,
+    Covariate,
+    Group,
+    Norm,
+    Rating,
+    StudyFolder,
+    Trait,
+    Workers,
+    print_json,
+    study_at,
+    with_progress,
+    workers_of,
+)
+from mien.cli.priors import priors
 from mien.study.errors import MienError, StudyError
-from mien.terminal import progress_reporter, say, show_error, table
-
-if TYPE_CHECKING:
-    from mien.study.folder import Study
+from mien.terminal import say, show_error, table
 
 __all__ = ["app", "main"]
-
-DONE, FAILED_VERDICT, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 
 app = typer.Typer(
     name="mien",
@@ -32,12 +45,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-
-StudyFolder = Annotated[Path, typer.Argument(metavar="STUDY", help="the study folder")]
-AsJson = Annotated[bool, typer.Option("--json", help="print the result as JSON")]
-Workers = Annotated[
-    int | None, typer.Option("--workers", min=1, help="processes (default: the cores there are)")
-]
+app.add_typer(priors)
 
 
 def main() -> None:
@@ -68,36 +76,6 @@ def main() -> None:
         sys.exit(BAD_INPUT)
 
 
-def _workers(asked: int | None) -> int:
-    from mien.workflow.parallel import available_cores
-
-    return asked or available_cores()
-
-
-def _study(path: Path) -> "Study":
-    from mien.study.folder import Study
-
-    return Study(path)
-
-
-def _with_progress[T](job: Callable[..., T], *arguments: Any, as_json: bool = False, **keywords: Any) -> T:
-    with progress_reporter(quiet=as_json) as progress:
-        return job(*arguments, progress=progress, **keywords)
-
-
-def _print_json(value: object) -> None:
-    """JSON has no NaN: what a table lacks is null."""
-    say(json.dumps(_without_nan(value), indent=2))
-
-
-def _without_nan(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _without_nan(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_without_nan(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
 @app.command()
 def demo(
     out: Annotated[Path, typer.Option(help="where the demo study goes")] = Path("demo-study"),
@@ -112,7 +90,7 @@ def demo(
     from mien.reports_app.writing import PICTURES, write_study_report
     from mien.workflow.demo import run_demo
 
-    result = _with_progress(
+    result = with_progress(
         run_demo, out, participants=participants, seed=seed, quick=quick, pictures=PICTURES
     )
     path = write_study_report(result.study, note="This study is simulated: no person was recorded.")
@@ -203,17 +181,17 @@ def import_(
         )
     from mien.reports_app.writing import PICTURES
 
-    imported = _with_progress(
+    imported = with_progress(
         import_recordings,
         study,
         requests,
         replace=replace,
         pictures=PICTURES,
-        workers=_workers(workers),
+        workers=workers_of(workers),
         as_json=as_json,
     )
     if as_json:
-        _print_json([{**result.quality, "notes": list(result.notes)} for result in imported])
+        print_json([{**result.quality, "notes": list(result.notes)} for result in imported])
         return DONE
     from mien.capture.quality import render_quality
 
@@ -270,10 +248,10 @@ def align(
         max_drift_ppm=max_drift_ppm,
     )
     only = {"participant": participant, "task": task, "session": session, "run": run}
-    results = align_study(_study(study), method, only=only, facts=facts)
+    results = align_study(study_at(study), method, only=only, facts=facts)
     rows = [{"recording": str(found), **alignment} for found, alignment in results]
     if as_json:
-        _print_json(rows)
+        print_json(rows)
     else:
         keys = ("recording", "method", "offset_s", "drift_ppm", "residual_ms", "uncertainty_ms")
         say(table(rows, {key: key for key in keys}))
@@ -285,9 +263,9 @@ def check(study: StudyFolder, as_json: AsJson = False) -> int:
     """Is the study complete and sound? Names everything that is missing, and each recording's quality."""
     from mien.workflow.checking import check_study
 
-    found = check_study(_study(study))
+    found = check_study(study_at(study))
     if as_json:
-        _print_json(
+        print_json(
             {
                 "problems": list(found.problems),
                 "warnings": list(found.warnings),
@@ -337,11 +315,11 @@ def prep(
     from mien.data_prep.recipe import Recipe
     from mien.workflow.preparing import prepare_and_store
 
-    folder = _study(study)
+    folder = study_at(study)
     chosen = Recipe.from_toml(recipe) if recipe else None
-    _, counts = _with_progress(prepare_and_store, folder, chosen, workers=_workers(workers), as_json=as_json)
+    _, counts = with_progress(prepare_and_store, folder, chosen, workers=workers_of(workers), as_json=as_json)
     if as_json:
-        _print_json(counts)
+        print_json(counts)
     else:
         _say_prep(folder, counts)
     empty = [row for row in counts["by_recording"] if not row["trials_kept"]]
@@ -352,7 +330,7 @@ def prep(
     return FAILED_VERDICT if empty else DONE
 
 
-def _say_prep(study: "Study", counts: dict[str, Any]) -> None:
+def _say_prep(study: Any, counts: dict[str, Any]) -> None:
     say(
         f"{counts['trials']} trials, {counts['trials_kept']} with kept bins; "
         f"{counts['rows_kept']} of {counts['rows']} rows kept"
@@ -379,28 +357,25 @@ def export(
         from mien.reports_app.export_tables import write_study_checks, write_study_effects
 
         write = write_study_effects if effects else write_study_checks
-        say(str(write(_study(study), effects or checks, out)))
+        say(str(write(study_at(study), effects or checks, out)))
         return DONE
     from mien.workflow.exporting import export_trials
 
-    say(str(export_trials(_study(study), wide=wide, format=format, out=out)))
+    say(str(export_trials(study_at(study), wide=wide, format=format, out=out)))
     return DONE
-
-
-Names = list[str] | None
 
 
 @app.command()
 def fit(
     study: StudyFolder,
     model: Annotated[str, typer.Option(help="valence, time, task, traits, co_activation or all")],
-    trait: Annotated[Names, typer.Option(help="persons' number; one model a trait")] = None,
+    trait: Trait = None,
     together: Annotated[bool, typer.Option("--together", help="all traits in one model")] = False,
-    group: Annotated[Names, typer.Option(help="persons' category to compare")] = None,
-    covariate: Annotated[Names, typer.Option(help="persons' column to adjust for; none")] = None,
-    norm: Annotated[Names, typer.Option(help="stimuli's number to adjust for")] = None,
-    condition: Annotated[Names, typer.Option(help="what differs between a person's trials")] = None,
-    rating: Annotated[Names, typer.Option(help="a person's number by trial, split three ways")] = None,
+    group: Group = None,
+    covariate: Covariate = None,
+    norm: Norm = None,
+    condition: Condition = None,
+    rating: Rating = None,
     session: Annotated[bool, typer.Option("--session", help="retest: sessions differ")] = False,
     baseline: Annotated[str, typer.Option(help="change (taken off) or covariate")] = "change",
     pooling: Annotated[str, typer.Option(help="none, or partial: over shapes too")] = "none",
@@ -413,6 +388,9 @@ def fit(
     draws: Annotated[int, typer.Option(min=100, help="draws a chain")] = 1000,
     seed: Annotated[int, typer.Option(help="the same seed gives the same draws")] = 0,
     refit: Annotated[bool, typer.Option("--refit", help="fit again although the same fit is stored")] = False,
+    registered: Annotated[
+        bool, typer.Option("--registered", help="refuse priors that are not frozen, or without a source")
+    ] = False,
     as_json: AsJson = False,
 ) -> int:
     """Fit models to the prepared trials and store the posteriors."""
@@ -423,9 +401,9 @@ def fit(
         tuple(trait or ()), tuple(group or ()), tuple(covariate or ()), tuple(norm or ()), tuple(condition or ()),
         tuple(rating or ()), session, together, baseline,
     )  # fmt: skip
-    results = _with_progress(
+    results = with_progress(
         fit_models,
-        _study(study),
+        study_at(study),
         model,
         choice=choice,
         factors=FactorChoice(
@@ -441,6 +419,7 @@ def fit(
         draws=draws,
         seed=seed,
         refit=refit,
+        registered=registered,
         as_json=as_json,
     )
     if as_json:
@@ -451,7 +430,7 @@ def fit(
              **_told_numbers(result)}
             for result in results
         ]  # fmt: skip
-        _print_json(told[0] if len(told) == 1 else told)
+        print_json(told[0] if len(told) == 1 else told)
     else:
         for result in results:
             _say_fit(result)
@@ -549,11 +528,11 @@ def multiverse(
     from mien.reports_app.figures.specification_curve import curve_svg
     from mien.workflow.multiverse import run_multiverse
 
-    result = _with_progress(
-        run_multiverse, _study(study), grid, draw=curve_svg, workers=_workers(workers), as_json=as_json
+    result = with_progress(
+        run_multiverse, study_at(study), grid, draw=curve_svg, workers=workers_of(workers), as_json=as_json
     )
     if as_json:
-        _print_json({"path": str(result.path), "fitted": result.fitted, **result.summary})
+        print_json({"path": str(result.path), "fitted": result.fitted, **result.summary})
         return DONE
     from mien.reports_app.wording import multiverse_sentences
 
@@ -590,7 +569,7 @@ def report(
     """Write the study's report as one self-contained HTML file."""
     from mien.reports_app.writing import write_study_report
 
-    say(str(write_study_report(_study(study), out)))
+    say(str(write_study_report(study_at(study), out)))
     return DONE
 
 
