@@ -260,5 +260,8 @@ def compare(
             for row in differ.to_dict("records")
         ]
         say(table(rows, columns))
+    for which, path in (("only_one", one), ("only_other", other)):
+        if found.attrs[which]:
+            say(f"only in {path}: {', '.join(found.attrs[which])}")
     say(f"{len(differ)} of {len(found)} priors differ; sha256 {first[:8]}… and {second[:8]}…")
     return DONE

@@ -328,7 +328,7 @@ class _Set(NamedTuple):
 
 
 def compare_priors(one: Path | str, other: Path | str) -> tuple[pd.DataFrame, tuple[str, str]]:
-    """Where two sets of priors differ.
+    """Where two sets of priors differ, over the outcomes that both have.
 
     Parameters
     ----------
@@ -337,18 +337,27 @@ def compare_priors(one: Path | str, other: Path | str) -> tuple[pd.DataFrame, tu
     Returns
     -------
     DataFrame with parameter, one, other, entry_one, entry_other, ratio (of their sds or scales, other to one; NaN where
-    the families differ), shapes (how many differ), same (bool); and both hashes.
+    the families differ), shapes (how many differ), same (bool); attrs `only_one` and `only_other` are outcomes that
+    the other set lacks; and both hashes.
 
     Raises
     ------
     SpecError, FitError
     """
     first, second = _read_set(Path(one)), _read_set(Path(other))
+    common = [outcome for outcome in first.outcomes if outcome in second.outcomes]
+    if not common:
+        raise SpecError(
+            f"priors compare: expected two sets with an outcome in common, found {', '.join(first.outcomes)} and "
+            f"{', '.join(second.outcomes)}."
+        )
     names = dict.fromkeys(
         name for made in (first, second) for priors in made.outcomes.values() for name in priors
     )
-    rows = [_compared(name, first, second) for name in names]
-    return pd.DataFrame(rows), (first.sha256, second.sha256)
+    table = pd.DataFrame([_compared(name, first, second, common) for name in names])
+    table.attrs["only_one"] = [outcome for outcome in first.outcomes if outcome not in common]
+    table.attrs["only_other"] = [outcome for outcome in second.outcomes if outcome not in common]
+    return table, (first.sha256, second.sha256)
 
 
 def _read_set(path: Path) -> _Set:
@@ -361,11 +370,10 @@ def _read_set(path: Path) -> _Set:
     return _Set(frozen.sha256, frozen.outcomes)
 
 
-def _compared(name: str, first: _Set, second: _Set) -> dict[str, Any]:
-    shapes = dict.fromkeys((*first.outcomes, *second.outcomes))
+def _compared(name: str, first: _Set, second: _Set, outcomes: Sequence[str]) -> dict[str, Any]:
     pairs = [
         (first.outcomes.get(shape, {}).get(name), second.outcomes.get(shape, {}).get(name))
-        for shape in shapes
+        for shape in outcomes
     ]
     ones, others = [one for one, _ in pairs if one], [other for _, other in pairs if other]
     ratios = [_ratio(one.prior, other.prior) for one, other in pairs if one and other]

@@ -96,7 +96,7 @@ def test_a_frozen_file_of_another_model_is_refused(trials):
     other = replace(valence(), formula="activation ~ valence + (1 | participant)")
     with pytest.raises(SpecError, match=r"frozen for \(formula"):
         fit(other, trials, frozen=frozen, **SETTINGS)
-    with pytest.raises(SpecError, match="factors|formula"):
+    with pytest.raises(SpecError, match="another"):
         fit(co_activation(1, between=0), trials, frozen=frozen, **SETTINGS)
 
 
