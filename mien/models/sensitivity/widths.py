@@ -17,7 +17,7 @@ Other families have no such mixture: draws are weighted by the ratio of the two 
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 import pandas as pd
@@ -139,7 +139,7 @@ def decision_range(widths: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for shape, effect in dict.fromkeys(zip(widths["blend_shape"], widths["effect"], strict=True)):
         mine = (widths["blend_shape"] == shape) & (widths["effect"] == effect)
-        table = widths[mine].sort_values("factor").reset_index(drop=True)
+        table = cast(pd.DataFrame, widths[mine]).sort_values("factor").reset_index(drop=True)
         at = np.flatnonzero(table["factor"].to_numpy() == 1.0)
         if not len(at):
             raise FitError("decision_range: expected the factor 1 among those of prior_widths, found none.")
