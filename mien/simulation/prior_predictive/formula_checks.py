@@ -22,7 +22,7 @@ from mien.simulation.prior_predictive.result import EXPECTED, Row
 __all__ = ["KINDS", "shape_rows"]
 
 KINDS = ("impossible", "level", "scatter", "effect", "curve", "persons", "reliability")
-END = 1e-3  # how near 0 or 1 a bounded value is at an end
+END = 1e-6  # how near 0 or 1 a bounded value is at an end
 
 
 def shape_rows(shape: ShapeDraws, possible: Possible | None, limits: Limits) -> Iterator[Row]:
@@ -44,8 +44,13 @@ def _impossible(shape: ShapeDraws, possible: Possible | None, limits: Limits) ->
         yield judge.share("share of a draw's rows that cannot occur", outside.mean(axis=1), most, "impossible")
         yield judge.share("chance that a row cannot occur, over rows", outside.mean(axis=0), most, "impossible")
     if shape.link == "logit":
-        ends = (shape.replicates < END) | (shape.replicates > 1 - END)
-        yield judge.share("share of a draw's rows at 0 or 1", ends.mean(axis=1), limits.ends, "wide")
+        observed = float(_ends(shape.observed).mean())
+        share = _ends(shape.replicates).mean(axis=1)
+        yield judge.share("share of a draw's rows at 0 or 1", share, limits.ends, "wide", observed=observed)
+
+
+def _ends(values: np.ndarray) -> np.ndarray:
+    return (values < END) | (values > 1 - END)
 
 
 def _wide(shape: ShapeDraws, limit: float, limits: Limits) -> float:

@@ -52,14 +52,12 @@ class Judge(NamedTuple):
         )  # fmt: skip
 
     def share(
-        self, quantity: str, draws: np.ndarray, most: float | None, verdict: str, *, units: str = "share"
+        self, quantity: str, draws: np.ndarray, most: float, verdict: str, *, observed: float = float("nan")
     ) -> Row:
         """A share whose median may be `most`."""
         told = summary_of(draws)
-        if most is None:
-            return self.row(quantity, told, units)
         found = verdict if told.median > most else EXPECTED
-        return self.row(quantity, told, units, f"median at most {number(most)}", found)
+        return self.row(quantity, told, "share", f"median at most {number(most)}", found, observed)
 
     def size(
         self,

@@ -27,7 +27,7 @@ class Limits:
 
     impossible_rows: float = 0.75
     impossible_effects: float = 0.5
-    ends: float = 0.9
+    ends: float = 0.995
     level_wide: float = 25.0
     scatter_wide: float = 10.0
     response_wide: float = 1000.0

@@ -23,7 +23,7 @@ from mien.study.errors import FitError
 
 __all__ = ["draw_parameters"]
 
-LINKS = {"log": np.exp, "logit": expit}
+FARTHEST = 60.0  # on a log or logit: e⁶⁰ is as good as without end, and still a number
 
 
 def draw_parameters(family: str, outcome: Outcome, shape: tuple[int, int], rng: np.random.Generator) -> Draws:
@@ -115,12 +115,16 @@ def _parameters(family: str, outcome: Outcome, size: int, rng: np.random.Generat
         if regression.coefficients or parameter == "sigma":
             continue
         drawn = _real(parameter, outcome.priors, size, rng)
-        fixed = isinstance(outcome.priors[parameter].prior, Fixed)
-        link = LIKELIHOODS[family].parameters[parameter]
-        found[parameter] = drawn if fixed else LINKS.get(link, np.asarray)(drawn)
+        link = "" if isinstance(outcome.priors[parameter].prior, Fixed) else LIKELIHOODS[family].parameters[parameter]
+        found[parameter] = _unlinked(drawn, link)
     if "cutpoint_one" in found:
         _put_in_order(found, outcome.priors, rng)
     return found
+
+
+def _unlinked(drawn: np.ndarray, link: str) -> np.ndarray:
+    held = np.clip(drawn, -FARTHEST, FARTHEST)
+    return {"log": np.exp, "logit": expit}[link](held) if link in ("log", "logit") else drawn
 
 
 def _put_in_order(

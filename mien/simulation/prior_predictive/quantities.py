@@ -28,6 +28,7 @@ __all__ = ["WHO", "Effect", "ShapeDraws", "Step", "replicated"]
 WHO = "participant"
 NUMBERS = 25_000_000  # replicates of all shapes together
 REACH = 30.0  # of a logit
+LINKED_DRAWS, LINKED_PERSONS = 200, 12  # of persons' mean responses, which are integrals
 
 type Effect = tuple[str, np.ndarray]  # words, (draw,)
 
@@ -138,17 +139,18 @@ class ShapeDraws:
             yield term, (sd, other)
 
     def _linked_persons(self) -> Iterator[tuple[str, tuple[np.ndarray, np.ndarray | None]]]:
-        """The same of each person's mean response, over this study's persons."""
+        """The same of persons' mean responses; the prior knows no person apart, so that a dozen of them do."""
         terms = self.person_terms
         if not terms:
             return
         block = next(block for block in self.design.blocks if block.factor == WHO)
         names = ["Intercept" if term == "1" else term for term in terms]
-        drawn = np.stack([self.drawn(f"{term}|{WHO}") for term in terms], axis=-1)
+        thin = self._thinned()
+        drawn = np.stack([thin.drawn(f"{term}|{WHO}") for term in terms], axis=-1)
         answers: dict[str, list[np.ndarray]] = {name: [] for name in names}
-        for person in np.unique(block.codes):
+        for person in np.unique(block.codes)[:LINKED_PERSONS]:
             at = np.flatnonzero(block.codes == person)
-            found = response_of_level(self.tree, self.label, names, WHO, drawn[:, person], at)
+            found = response_of_level(thin.tree, None, names, WHO, drawn[:, person], at)
             for name in names:
                 answers[name].append(found[name])
         for term, name in zip(terms, names, strict=True):
@@ -156,6 +158,18 @@ class ShapeDraws:
             sign = np.sign(each.mean(axis=1, keepdims=True))
             other = None if term == "1" else (np.sign(each) != sign).mean(axis=1)
             yield term, (each.std(axis=1, ddof=1) if each.shape[1] > 1 else np.zeros(len(each)), other)
+
+    def _thinned(self) -> "ShapeDraws":
+        """This outcome alone with fewer draws: enough for persons."""
+        few = slice(0, max(1, LINKED_DRAWS // self.posterior.sizes["chain"]))
+        groups = {
+            name: of_shape(self.tree[name].to_dataset(), self.label)
+            for name in ("posterior", "observed_data", "constant_data")
+        }
+        groups["posterior"] = groups["posterior"].isel(draw=few)
+        tree = xr.DataTree.from_dict(groups)
+        tree.attrs.update(self.tree.attrs)
+        return ShapeDraws(tree, None, self.replicates)
 
     @cached_property
     def reliability(self) -> dict[str, np.ndarray]:

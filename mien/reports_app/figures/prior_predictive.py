@@ -1,0 +1,337 @@
+"""What a model expects before it sees the data, as pictures: each from the arrays and the table of a PriorPredictive.
+
+    activations    simulated values (grey hill) against what can occur, with the observed ones as a line
+    effects        95 % of the prior of an effect, shape by shape, on ±1 sd of the observed rows
+    curves         courses of a difference, drawn from the prior
+    persons        how much persons are expected to differ, and how reliably a test tells them apart
+    co_activation  correlations and shares of variance that factors are expected to carry
+
+Hills have their own height: what is to be compared is where they lie and how wide they are. Nothing rests on colour
+alone.
+"""
+
+import math
+from typing import Any
+
+import altair as alt
+import numpy as np
+import pandas as pd
+
+from mien.reports_app import wording
+from mien.reports_app.figures.forest import ROW_HEIGHT, value_axis
+from mien.reports_app.figures.theme import GRID, INK, MUTED, PAPER, POSITIVE_INK
+from mien.simulation.prior_predictive import PriorPredictive
+
+__all__ = [
+    "activation_hills", "co_activation_hills", "effect_names", "effect_ranges", "person_hills", "prior_curves",
+    "prior_predictive_figures",
+]  # fmt: skip
+
+WIDTH, HEIGHT, GAP = 250, 120, 26
+BINS = 60
+PRIOR = "#9aa3ab"  # between MUTED and GRID
+FARTHEST = 1.0  # widths of the possible range that a hill is shown beyond it
+UNITS = {"coefficient": "coefficient units", "contrast": "units of the contrast", "outcome": "units of the outcome"}
+
+type Chart = alt.LayerChart | alt.HConcatChart | alt.ConcatChart | alt.FacetChart
+
+
+def prior_predictive_figures(result: PriorPredictive) -> dict[str, Chart]:
+    """All pictures that a result has, by name: "activations", "effects" (of the first effect, further ones are
+    "effects: film − picture" …), "curves", "persons", or "co_activation".
+    """  # fmt: skip
+    if any(name.startswith("correlation|") for name in result.arrays):
+        return {"co_activation": co_activation_hills(result)}
+    found: dict[str, Chart] = {"activations": activation_hills(result)}
+    for place, name in enumerate(effect_names(result)):
+        found["effects" if place == 0 else f"effects: {name}"] = effect_ranges(result, name)
+    if "times" in result.arrays:
+        found["curves"] = prior_curves(result)
+    if any(name.startswith("persons|") for name in result.arrays):
+        found["persons"] = person_hills(result)
+    return found
+
+
+# Hills
+
+
+def _hill(values: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    """Counts, the highest 1."""
+    counts = np.histogram(values, edges)[0].astype(float)
+    return counts / max(counts.max(), 1.0)
+
+
+def _steps(heights: np.ndarray, edges: np.ndarray) -> pd.DataFrame:
+    """A histogram's outline: x, height, and the right end of each bin."""
+    return pd.DataFrame({"x": edges[:-1], "end": edges[1:], "height": heights})
+
+
+def _filled(steps: pd.DataFrame, x: alt.X) -> alt.Chart:
+    return alt.Chart(steps).mark_rect(color=PRIOR).encode(x=x, x2="end:Q", y=_height(), y2=alt.datum(0))
+
+
+def _height(title: str | None = None) -> alt.Y:
+    return alt.Y("height:Q", title=title, axis=None, scale=alt.Scale(domain=[0, 1.12], nice=False))
+
+
+def _title(text: str, subtitle: list[str] | str = "", *, width: int = WIDTH) -> alt.TitleParams:
+    return alt.TitleParams(
+        text, subtitle=subtitle, anchor="start", fontSize=12, color=INK, subtitleColor=MUTED, subtitleFontSize=11,
+        fontWeight="bold", offset=8, limit=width + 40,
+    )  # fmt: skip
+
+
+def _plain(shape: str) -> str:
+    text = wording.movement(shape) if shape else "outcome"
+    return text[:1].upper() + text[1:]
+
+
+def _axis(title: str, count: int = 5) -> alt.Axis:
+    return alt.Axis(title=title, grid=False, tickCount=count, labelExpr="format(datum.value, '~g')", titleLimit=WIDTH + 60)
+
+
+# Activations
+
+
+def activation_hills(result: PriorPredictive) -> alt.ConcatChart:
+    """Simulated rows of the shown shapes against what can occur.
+
+    Parameters
+    ----------
+    result : of a model with a formula.
+    """
+    panels = [_activations(result, shape) for shape in result.told["shown"]]
+    return alt.concat(*panels, columns=2, spacing=GAP)
+
+
+def _activations(result: PriorPredictive, shape: str) -> alt.LayerChart:
+    simulated, observed = (result.arrays[f"{name}|{shape}"] for name in ("simulated", "observed"))
+    possible = result.arrays.get(f"possible|{shape}")
+    low, high = _window(simulated, observed, possible)
+    edges = np.linspace(low, high, BINS + 1)
+    x = alt.X("x:Q", scale=alt.Scale(domain=[low, high], nice=False), axis=_axis(_units(result, shape)))
+    layers: list[Any] = []
+    if possible is not None:
+        outside = pd.DataFrame({"x": [low, possible[1]], "end": [possible[0], high]})
+        outside = outside[outside["end"] > outside["x"]]
+        shade = alt.Chart(outside).mark_rect(color=GRID, opacity=0.75).encode(x=x, x2="end:Q")
+        ends = [end for end in possible if low < end < high]
+        edge = alt.Chart(pd.DataFrame({"x": ends})).mark_rule(color=MUTED, strokeDash=[4, 3]).encode(x=x)
+        layers += [shade, edge]
+    layers.append(_filled(_steps(_hill(simulated, edges), edges), x))
+    layers.append(
+        alt.Chart(_steps(_hill(observed, edges), edges))
+        .mark_line(interpolate="step-after", color=INK, strokeWidth=1.6)
+        .encode(x=x, y=_height())
+    )
+    title = _title(_plain(shape), _impossible_text(result, shape))
+    return alt.layer(*layers).properties(width=WIDTH, height=HEIGHT, title=title)
+
+
+def _window(simulated: np.ndarray, observed: np.ndarray, possible: np.ndarray | None) -> tuple[float, float]:
+    """From the middle 99 % of what is simulated and all that is observed, and not far beyond what can occur."""
+    low = min(float(np.quantile(simulated, 0.005)), float(observed.min()))
+    high = max(float(np.quantile(simulated, 0.995)), float(observed.max()))
+    if possible is not None:
+        reach = FARTHEST * float(possible[1] - possible[0])
+        low, high = max(low, float(possible[0]) - reach), min(high, float(possible[1]) + reach)
+        if simulated.min() >= possible[0] - 1e-6 and simulated.max() <= possible[1] + 1e-6:
+            return max(low - 0.03 * (high - low), float(possible[0])), min(
+                high + 0.03 * (high - low), float(possible[1])
+            )
+    return low, high if high > low else low + 1.0
+
+
+def _units(result: PriorPredictive, shape: str) -> str:
+    rows = result.table[(result.table["blend_shape"] == shape) & (result.table["check"] == "scatter")]
+    return UNITS.get(str(rows["units"].iloc[0]), str(rows["units"].iloc[0]))
+
+
+def _impossible_text(result: PriorPredictive, shape: str) -> str:
+    table = result.table[(result.table["blend_shape"] == shape) & (result.table["check"] == "impossible")]
+    if not len(table):
+        return "what cannot occur is not known"
+    share = float(table["median"].iloc[0])
+    told = "under 1 %" if 0 < share < 0.01 else f"{100 * share:.0f} %"
+    return f"{told} cannot occur (typical draw)"
+
+
+# Effects
+
+
+def effect_names(result: PriorPredictive) -> list[str]:
+    """Effects in the table, in order."""
+    rows = result.table[(result.table["check"] == "effect") & (result.table["units"] != "share")]
+    return list(dict.fromkeys(map(str, rows["quantity"])))
+
+
+def effect_ranges(result: PriorPredictive, effect: str, *, width: int = 330) -> alt.LayerChart:
+    """95 % of the prior of one effect in each shape, on ±1 sd of the shape's observed rows.
+
+    Parameters
+    ----------
+    effect : one of `effect_names`.
+
+    Raises
+    ------
+    ValueError
+        For an effect that the result does not have.
+    """
+    table = result.table
+    rows = table[(table["check"] == "effect") & (table["quantity"] == effect)]
+    if not len(rows):
+        raise ValueError(f"expected one of {', '.join(effect_names(result))}, found {effect!r}.")
+    scatter = table[table["check"] == "scatter"].set_index("blend_shape")["observed"]
+    data = pd.DataFrame({
+        "shape": [name or "outcome" for name in rows["blend_shape"]],
+        "median": rows["median"].to_numpy(), "lower": rows["lower"].to_numpy(), "upper": rows["upper"].to_numpy(),
+        "sd": scatter.reindex(rows["blend_shape"]).to_numpy(),
+        "verdict": rows["verdict"].to_numpy(),
+    })  # fmt: skip
+    data["minus"] = -data["sd"]
+    data = data.sort_values("upper", ascending=False)
+    edge = 1.05 * float(max(data["upper"].max(), -data["lower"].min(), data["sd"].max()))
+    scale = alt.Scale(domain=[-edge, edge], nice=False)
+    axis = value_axis(f"{effect} ({_units(result, str(rows['blend_shape'].iloc[0]))})")
+    y = alt.Y("shape:N", sort=data["shape"].tolist(), title=None).axis(
+        ticks=False, domain=False, offset=6, labelLimit=260
+    )
+    base = alt.Chart(data).encode(y=y)
+    band = base.mark_bar(color=GRID, height={"band": 0.9}).encode(
+        x=alt.X("minus:Q", scale=scale, axis=axis), x2="sd:Q"
+    )
+    zero = alt.Chart().mark_rule(color=MUTED, strokeWidth=1).encode(x=alt.datum(0))
+    colour = alt.condition("datum.verdict == 'as expected'", alt.value(MUTED), alt.value(POSITIVE_INK))
+    line = base.mark_rule(strokeWidth=2.2).encode(x=alt.X("lower:Q", scale=scale), x2="upper:Q", color=colour)
+    dot = base.mark_point(size=40, filled=True, opacity=1, fill=PAPER, strokeWidth=1.6).encode(
+        x=alt.X("median:Q", scale=scale), stroke=colour
+    )
+    looked = (
+        base.transform_filter("datum.verdict != 'as expected'")
+        .mark_text(align="left", dx=7, color=POSITIVE_INK, fontSize=11)
+        .encode(x=alt.value(width), text="verdict:N")
+    )
+    title = _title(
+        f"Expected before the data: {effect}", "line: 95 % of the prior; grey bar: ±1 sd of the observed rows",
+        width=width + 80,
+    )  # fmt: skip
+    return alt.layer(band, zero, line, dot, looked).properties(
+        width=width, height=alt.Step(ROW_HEIGHT), title=title
+    )
+
+
+# Curves
+
+
+def prior_curves(result: PriorPredictive) -> alt.ConcatChart:
+    """Courses of each difference in the shown shapes, drawn from the prior, on ±1 sd of the observed rows."""
+    times = result.arrays["times"]
+    panels = [
+        _curves(result, times, *name.split("|")[1:])
+        for name in result.arrays
+        if name.startswith("curve|")
+    ]  # fmt: skip
+    return alt.concat(*panels, columns=2, spacing=GAP)
+
+
+def _curves(result: PriorPredictive, times: np.ndarray, difference: str, shape: str) -> alt.LayerChart:
+    draws = result.arrays[f"curve|{difference}|{shape}"]
+    sd = float(result.arrays[f"spread|{shape}"][0])
+    rows = pd.DataFrame({
+        "time": np.tile(times, len(draws)), "value": draws.ravel(), "draw": np.repeat(np.arange(len(draws)), len(times)),
+    })  # fmt: skip
+    x = alt.X("time:Q", axis=_axis("seconds from onset"), scale=alt.Scale(domain=[0, float(times.max())], nice=False))
+    edge = 1.05 * max(float(np.abs(draws).max()), sd)
+    y = alt.Y(
+        "value:Q", scale=alt.Scale(domain=[-edge, edge], nice=False),
+        axis=alt.Axis(
+            title=_units(result, shape), grid=False, tickCount=5,
+            labelExpr="datum.value == 0 ? '0' : format(datum.value, '+~g')",
+        ),
+    )  # fmt: skip
+    band = (
+        alt.Chart(pd.DataFrame({"low": [-sd], "high": [sd]}))
+        .mark_rect(color=GRID)
+        .encode(y=alt.Y("low:Q"), y2="high:Q")
+    )
+    lines = alt.Chart(rows).mark_line(color=MUTED, opacity=0.55, strokeWidth=1).encode(x=x, y=y, detail="draw:N")
+    zero = alt.Chart().mark_rule(color=INK, strokeWidth=1).encode(y=alt.datum(0))
+    title = _title(
+        f"{_plain(shape)}: {difference}", f"{len(draws)} courses from the prior; grey: ±1 sd of the observed rows",
+        width=WIDTH + 90,
+    )  # fmt: skip
+    return alt.layer(band, zero, lines).properties(width=WIDTH + 60, height=HEIGHT + 50, title=title)
+
+
+# Persons
+
+
+def person_hills(result: PriorPredictive) -> alt.ConcatChart:
+    """Of the first shape shown: sd between persons of each term, and reliability; the dashed line is the observed sd."""
+    shape = result.told["shown"][0]
+    spread = float(result.arrays[f"spread|{shape}"][0])
+    panels = []
+    for name, values in result.arrays.items():
+        kind, words, own = [*name.split("|"), "", ""][:3]
+        if own != shape or kind not in ("persons", "reliability"):
+            continue
+        if kind == "persons":
+            title = _title(f"Persons' {words}", "sd between persons; dashed: sd of the observed rows")
+            panels.append(_one_hill(values, title, _units(result, shape), rule=spread))
+        else:
+            title = _title(f"Reliability of {words}", "of one person, for a test of this length")
+            panels.append(_one_hill(values, title, "reliability", domain=(0.0, 1.0)))
+    return alt.concat(*panels, columns=2, spacing=GAP).properties(
+        title=alt.TitleParams(f"{_plain(shape)}: how persons are expected to differ", anchor="start", color=INK, fontSize=13)
+    )
+
+
+def _one_hill(
+    values: np.ndarray,
+    title: alt.TitleParams,
+    axis: str,
+    *,
+    domain: tuple[float, float] | None = None,
+    rule: float | None = None,
+) -> alt.LayerChart:
+    low, high = domain or (0.0, max(float(np.quantile(values, 0.99)), 1.2 * (rule or 0.0)))
+    edges = np.linspace(low, high if high > low else low + 1.0, 31)
+    x = alt.X("x:Q", scale=alt.Scale(domain=[edges[0], edges[-1]], nice=False), axis=_axis(axis))
+    layers: list[Any] = [_filled(_steps(_hill(values, edges), edges), x)]
+    lower, median, upper = np.quantile(values, [0.025, 0.5, 0.975])
+    ends = pd.DataFrame({"x": [max(lower, edges[0])], "end": [min(upper, edges[-1])], "middle": [median]})
+    line = alt.Chart(ends).mark_rule(color=INK, strokeWidth=2).encode(x=x, x2="end:Q", y=alt.datum(1.07))
+    dot = alt.Chart(ends).mark_point(fill=PAPER, stroke=INK, size=45, opacity=1).encode(
+        x=alt.X("middle:Q", axis=_axis(axis)), y=alt.datum(1.07)
+    )  # fmt: skip
+    layers += [line, dot]
+    if rule is not None and math.isfinite(rule):
+        mark = alt.Chart(pd.DataFrame({"x": [rule]})).mark_rule(color=INK, strokeDash=[4, 3])
+        layers.append(mark.encode(x=x))
+    return alt.layer(*layers).properties(width=WIDTH, height=HEIGHT, title=title)
+
+
+# Co-activation
+
+
+def co_activation_hills(result: PriorPredictive) -> alt.ConcatChart:
+    """Correlations between shapes and shares that factors carry, within and between groups."""
+    panels = []
+    for level in ("within", "between"):
+        if f"correlation|{level}" not in result.arrays:
+            continue
+        panels.append(
+            _one_hill(
+                result.arrays[f"correlation|{level}"],
+                _title(f"Correlations {level} groups", "of pairs of shapes, all draws"), "correlation",
+                domain=(-1.0, 1.0),
+            )
+        )  # fmt: skip
+        panels.append(
+            _one_hill(
+                result.arrays[f"communality|{level}"],
+                _title(f"Carried by factors {level} groups", "share of a shape's variance, all draws"), "communality",
+                domain=(0.0, 1.0),
+            )
+        )  # fmt: skip
+    return alt.concat(*panels, columns=2, spacing=GAP)
