@@ -7,6 +7,7 @@ import typer
 
 from mien.cli.arguments import (
     DONE,
+    FAILED_VERDICT,
     AsJson,
     Condition,
     Covariate,
@@ -19,6 +20,7 @@ from mien.cli.arguments import (
     print_json,
     study_at,
     with_progress,
+    without_nan,
 )
 from mien.terminal import say, table
 
@@ -255,13 +257,105 @@ def compare(
     differ = found.loc[~found["same"]]
     if len(differ):
         columns = {"parameter": "parameter", "one": "one", "other": "other", "ratio": "times as wide"}
-        rows = [
-            {**row, "ratio": None if row["ratio"] != row["ratio"] else row["ratio"]}
-            for row in differ.to_dict("records")
-        ]
-        say(table(rows, columns))
+        say(table(without_nan(differ.to_dict("records")), columns))
     for which, path in (("only_one", one), ("only_other", other)):
         if found.attrs[which]:
             say(f"only in {path}: {', '.join(found.attrs[which])}")
     say(f"{len(differ)} of {len(found)} priors differ; sha256 {first[:8]}… and {second[:8]}…")
     return DONE
+
+
+@priors.command()
+def check(
+    study: StudyFolder,
+    model: Model = "valence",
+    trait: Trait = None,
+    group: Group = None,
+    covariate: Covariate = None,
+    norm: Norm = None,
+    condition: Condition = None,
+    rating: Rating = None,
+    shapes: Annotated[str, typer.Option(help="only these blend shapes, separated by commas")] = "",
+    draws: Annotated[int, typer.Option(min=40, help="from the priors")] = 400,
+    seed: Annotated[int, typer.Option(help="the same seed gives the same numbers")] = 0,
+    as_json: AsJson = False,
+) -> int:
+    """What the priors expect before the data, in activation units, and whether that can be."""
+    from mien.workflow.prior_checks import check_study_priors
+
+    found = with_progress(
+        check_study_priors,
+        study_at(study),
+        model,
+        choice=_choice(trait, group, covariate, norm, condition, rating),
+        shapes=[name.strip() for name in shapes.split(",") if name.strip()],
+        draws=draws,
+        seed=seed,
+        as_json=as_json,
+    )
+    if as_json:
+        print_json([_told_check(one) for one in found])
+    else:
+        for one in found:
+            say(f"{one.name}:")
+            for sentence in one.result.sentences:
+                say(f"  {sentence}")
+            say(f"verdict: {one.result.verdict}; stored for priors sha256 {one.sha256[:8]}…: {one.path}")
+    return DONE if all(one.result.verdict == "passed" for one in found) else FAILED_VERDICT
+
+
+def _told_check(one: Any) -> dict[str, Any]:
+    told = one.result.to_dict()
+    return {
+        "path": str(one.path),
+        "priors_sha256": one.sha256,
+        **{key: told[key] for key in told if key != "arrays"},
+    }
+
+
+@priors.command()
+def sensitivity(
+    study: StudyFolder,
+    model: Annotated[str, typer.Option("--model", help="a family or a fit's name; left out: all")] = "",
+    redo: Annotated[bool, typer.Option("--redo", help="compute again what is stored")] = False,
+    as_json: AsJson = False,
+) -> int:
+    """Do the answers of the stored fits depend on their priors?"""
+    from mien.workflow.prior_checks import study_sensitivity
+
+    found = with_progress(study_sensitivity, study_at(study), model, redo=redo, as_json=as_json)
+    if as_json:
+        print_json([
+            {"name": one.name, "path": str(one.path), "sensitivity": one.scaling.to_dict("records"),
+             "widths": one.widths.to_dict("records")}
+            for one in found
+        ])  # fmt: skip
+        return DONE
+    for one in found:
+        _say_sensitivity(one)
+    return DONE
+
+
+def _say_sensitivity(one: Any) -> None:
+    from mien.models.sensitivity import decision_range
+
+    told = one.scaling["diagnosis"].value_counts()
+    counts = [f"{number} {'not sensitive' if name == '-' else name}" for name, number in told.items()]
+    say(f"{one.name}: {len(one.scaling)} quantities: {', '.join(counts)}")
+    leaning = one.scaling.loc[one.scaling["diagnosis"] != "-"]
+    columns = {"blend_shape": "shape", "parameter": "parameter", "prior": "prior", "likelihood": "likelihood",
+               "mean_shift": "shift of the mean, sds", "diagnosis": "diagnosis"}  # fmt: skip
+    if len(leaning):
+        say(table(without_nan(leaning.to_dict("records")), columns))
+    if len(one.widths):
+        ranges = decision_range(one.widths)
+        moves = ranges.loc[~ranges["stable"]]
+        factors = one.widths["factor"]
+        say(
+            f"decisions that stay with priors from {factors.min():.3g} to {factors.max():.3g} times as wide: "
+            f"{len(ranges) - len(moves)} of {len(ranges)}"
+        )
+        columns = {"blend_shape": "shape", "effect": "effect", "decision": "decision", "narrowest": "from",
+                   "widest": "to (times as wide)"}  # fmt: skip
+        if len(moves):
+            say(table(moves.to_dict("records"), columns))

@@ -10,6 +10,7 @@ import pytest
 
 from mien.cli import main
 from mien.models import load
+from mien.priors.library import SOURCES
 from mien.simulation.co_activation import draw_truth, simulate_factors
 from mien.study.folder import Study
 from mien.study.tables import write_table
@@ -72,7 +73,7 @@ def test_every_family_lists_its_priors_without_a_study(mien, model):
     assert code == 0
     for listed in json.loads(out):
         assert len(listed["sha256"]) == 64
-        assert all(row["source"] in ("rule", "convention") and row["reason"] for row in listed["priors"])
+        assert all(row["source"] in SOURCES and row["reason"] for row in listed["priors"])
         assert all(row["implies"] and row["families"] for row in listed["priors"])
 
 
