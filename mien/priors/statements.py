@@ -29,8 +29,10 @@ class Quantity(NamedTuple):
 
 
 QUANTITIES: Mapping[str, Quantity] = MappingProxyType({
+    # the mean, in sds of the outcome (and, of priors in units of the data, as measured)
     "level": Quantity(
-        "the distance of the average outcome from the observed average", "sd of the outcome", ("Intercept",)
+        "the distance of the average outcome from the observed average (columns centred)", "sd of the outcome",
+        ("Intercept",),
     ),
     "effect": Quantity(
         "the change of the average outcome when a column rises by one sd", "sd of the outcome", ("beta",)
@@ -40,12 +42,79 @@ QUANTITIES: Mapping[str, Quantity] = MappingProxyType({
         "sd of the outcome", ("sd",),
     ),
     "group_correlation": Quantity(
-        "the correlation over groups between two of their effects, such as level and response", "", ("corr",)
+        "the correlation over groups of their level with their response (with no third effect)", "", ("corr",)
     ),
     "residual_spread": Quantity(
-        "the standard deviation of rows about what the model expects", "sd of the outcome", ("sigma",)
+        "the standard deviation of rows (outliers aside) about what the model expects", "sd of the outcome",
+        ("sigma", "log_sigma"),
+    ),
+    "level_raw": Quantity("the average outcome (columns centred)", "in the outcome's units", ("Intercept",)),
+    "effect_raw": Quantity(
+        "the change of the average outcome when a column rises by one", "in the outcome's units", ("beta",)
+    ),
+    "group_spread_raw": Quantity(
+        "the standard deviation between groups (of their level, or of their response when a column rises by one)",
+        "in the outcome's units", ("sd",),
+    ),
+    "residual_spread_raw": Quantity(
+        "the standard deviation of rows (outliers aside) about what the model expects", "in the outcome's units",
+        ("sigma", "log_sigma"),
     ),
     "autocorrelation": Quantity("the correlation of neighbouring bins of a trial", "", ("rho",)),
+    # the mean on a link: odds p / (1 − p) of an average between 0 and 1, or the average where there is no upper end
+    "level_factor": Quantity(
+        "the factor between the odds (or, with a log link, the average) of values that are not 0 or 1 and those "
+        "observed (columns centred)", "", ("link_Intercept",),
+    ),
+    "effect_factor": Quantity(
+        "the factor by which the odds (or, with a log link, the average) of values that are not 0 or 1 change when a "
+        "column rises by one sd", "", ("link_beta",),
+    ),
+    "group_factor": Quantity(
+        "the factor between the odds (or, with a log link, the averages) of groups that are one standard deviation "
+        "apart (in their level, or in their response to one sd of a column)", "", ("link_sd",),
+    ),
+    "parameter_factor": Quantity(
+        "the factor by which the scatter (or the odds of a zero) changes when a column rises by one sd", "",
+        ("parameter_beta",),
+    ),
+    # the rest of a family
+    "outlier_share": Quantity(
+        "the share of rows further than three robust sds (1.4826 median distances) from what the model expects", "",
+        ("nu",),
+    ),
+    "scatter_at_half": Quantity(
+        "the standard deviation of the values between 0 and 1 where their average is one half", "", ("phi",)
+    ),
+    "relative_scatter": Quantity(
+        "the ratio of the standard deviation to the average of the values above 0", "", ("shape",)
+    ),
+    "zeros": Quantity("the share of zeros", "", ("zi", "hu")),
+    "ends": Quantity("the share of zeros and ones", "", ("zoi",)),
+    "ones_of_ends": Quantity("the share of ones among zeros and ones", "", ("coi",)),
+    "zeros_at_half": Quantity(
+        "the share of zeros where the values between 0 and 1 average one half", "", ("cutpoint_zero",)
+    ),
+    "ones_at_half": Quantity(
+        "the share of ones where the values between 0 and 1 average one half", "", ("cutpoint_one",)
+    ),
+    # co-activation
+    "factor_spread": Quantity(
+        "the standard deviation that one factor gives a shape from trial to trial (root mean square over shapes)",
+        "sds within persons", ("loading_sd",),
+    ),
+    "unique_variance": Quantity(
+        "the variance of a shape from trial to trial that no factor explains", "times its variance within persons",
+        ("uniqueness",),
+    ),
+    "person_factor_spread": Quantity(
+        "the standard deviation that one factor gives a shape from person to person (root mean square over shapes)",
+        "sds within persons", ("between_loading_sd",),
+    ),
+    "person_unique_variance": Quantity(
+        "the variance of a shape from person to person that no factor explains", "times its variance within persons",
+        ("between_uniqueness",),
+    ),
 })  # fmt: skip
 
 

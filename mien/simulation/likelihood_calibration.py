@@ -19,16 +19,19 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 from joblib import Parallel, delayed
-from scipy.special import expit
 
 from mien.models.engines.problem import Draws, Outcome, Settings
 from mien.models.fitting import make_problem
 from mien.models.likelihood_replicates import draw_response
-from mien.models.likelihoods import LIKELIHOODS
 from mien.models.spec import ModelSpec
-from mien.priors import Fixed, Normal
 from mien.simulation.calibration import Calibration
-from mien.simulation.model_draws import draw_coefficient, draw_effects, draw_hyperparameters, draw_positive
+from mien.simulation.model_draws import (
+    draw_coefficient,
+    draw_effects,
+    draw_hyperparameters,
+    draw_parameters,
+    linear_predictor,
+)
 from mien.study.errors import FitError
 
 __all__ = ["CHANGES", "SABOTEURS", "calibrate_likelihood", "shares_below"]
@@ -102,7 +105,9 @@ def _replicate(family: str, outcome: Outcome, seed: np.random.SeedSequence) -> _
     world_seed, prior_seed, fit_seed = seed.spawn(3)
     rng = np.random.default_rng(world_seed)
     world = _draw_world(outcome, rng)
-    y = draw_response(family, _eta(outcome, world.coefficients, world.effects), world.parameters, rng)
+    y = draw_response(
+        family, linear_predictor(outcome.design, world.coefficients, world.effects), world.parameters, rng
+    )
     mine = outcome._replace(response=y)
     settings = Settings(DRAWS, CHAINS, int(fit_seed.generate_state(1)[0]))
     draws = sample_likelihood(family, mine, settings)
@@ -140,39 +145,13 @@ def _draw_world(outcome: Outcome, rng: np.random.Generator) -> _World:
         draw_effects(block, hyper, matrix, rng)
         for block, matrix in zip(outcome.design.blocks, hyper.correlations, strict=True)
     )
-    parameters = _draw_parameters(outcome, rng)
+    parameters = {name: float(value) for name, value in draw_parameters(outcome, rng).items()}
     quantities = dict(zip(outcome.design.coefficients, coefficients.tolist(), strict=True))
     quantities |= {f"{name}_sigma": value for name, value in hyper.sds.items()} | parameters
     for block, values in zip(outcome.design.blocks, effects, strict=True):
         quantities[f"{block.terms[0]}|{block.factor}[{block.levels[0]}]"] = float(values[0, 0])
         quantities[f"{block.terms[-1]}|{block.factor}[{block.levels[-1]}]"] = float(values[-1, -1])
     return _World(quantities, coefficients, effects, parameters)
-
-
-def _draw_parameters(outcome: Outcome, rng: np.random.Generator) -> dict[str, float]:
-    found: dict[str, float] = {}
-    for name in outcome.parameters:
-        prior = outcome.priors[name].prior
-        if isinstance(prior, Fixed):
-            found[name] = prior.value
-        elif not isinstance(prior, Normal):
-            found[name] = draw_positive(prior, rng)
-        else:
-            link = next(item.parameters[name] for item in LIKELIHOODS.values() if name in item.parameters)
-            drawn = float(rng.normal(prior.mean, prior.sd))
-            found[name] = {"log": np.exp, "logit": expit}.get(link, float)(drawn)
-    if found.get("cutpoint_one", np.inf) <= found.get(
-        "cutpoint_zero", -np.inf
-    ):  # their prior is given the order
-        return _draw_parameters(outcome, rng)
-    return {name: float(value) for name, value in found.items()}
-
-
-def _eta(outcome: Outcome, coefficients: np.ndarray, effects: tuple[np.ndarray, ...]) -> np.ndarray:
-    eta = outcome.design.columns @ coefficients
-    for block, values in zip(outcome.design.blocks, effects, strict=True):
-        eta = eta + (block.columns * values[block.codes]).sum(axis=1)
-    return eta
 
 
 # What the engine found
@@ -213,7 +192,7 @@ def _world_of(
 def _log_likelihood(family: str, outcome: Outcome, world: _World) -> float:
     from mien.models.engines.likelihood_sampler import row_log_densities
 
-    eta = _eta(outcome, world.coefficients, world.effects)
+    eta = linear_predictor(outcome.design, world.coefficients, world.effects)
     return float(row_log_densities(family, outcome.response, eta, world.parameters).sum())
 
 

@@ -1,6 +1,8 @@
-"""Truth and data of a Gaussian model, drawn from its priors: what a calibrated engine must find again.
+"""Truth and data of a model, drawn from its priors: what a calibrated engine must find again.
 
     theta ~ priors,  β ~ priors,  u ~ N(0, D R D) a level,  y = Xβ + Zu + residual
+
+Of the other families it draws the further parameters; `draw_response` makes rows of them.
 
 Nothing here is shared with the engines: correlation matrices come from the onion (an engine has canonical partial
 correlations), series one step after the other (an engine has closed forms).
@@ -15,16 +17,18 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from scipy.special import expit
 
-from mien.models.design import Block
-from mien.models.engines.problem import Outcome
+from mien.models.design import Block, Design
+from mien.models.engines.problem import Outcome, Regression
+from mien.models.likelihoods import LIKELIHOODS
 from mien.models.smooths import sd_name
 from mien.priors import LKJ, Exponential, Fixed, HalfNormal, HalfStudentT, Normal, Prior, ResolvedPrior
 from mien.study.errors import FitError
 
 __all__ = [
     "Hyperparameters", "ModelDraw", "draw_coefficient", "draw_effects", "draw_hyperparameters", "draw_model",
-    "draw_positive",
+    "draw_parameters", "draw_positive", "linear_predictor",
 ]  # fmt: skip
 
 
@@ -64,12 +68,18 @@ def draw_model(outcome: Outcome, rng: np.random.Generator) -> ModelDraw:
         draw_effects(block, hyperparameters, matrix, rng)
         for block, matrix in zip(design.blocks, hyperparameters.correlations, strict=True)
     )
-    response = design.columns @ coefficients
-    for block, values in zip(design.blocks, effects, strict=True):
-        response = response + (block.columns * values[block.codes]).sum(axis=1)
+    response = linear_predictor(design, coefficients, effects)
     return ModelDraw(
         hyperparameters, coefficients, effects, _with_scatter(outcome, hyperparameters, response, rng)
     )
+
+
+def linear_predictor(design: Design, coefficients: np.ndarray, effects: tuple[np.ndarray, ...]) -> np.ndarray:
+    """(row,) Xβ + Zu; `effects` are (level, term) of each block."""
+    eta = design.columns @ coefficients
+    for block, values in zip(design.blocks, effects, strict=True):
+        eta = eta + (block.columns * values[block.codes]).sum(axis=1)
+    return eta
 
 
 def draw_hyperparameters(outcome: Outcome, rng: np.random.Generator) -> Hyperparameters:
@@ -79,9 +89,7 @@ def draw_hyperparameters(outcome: Outcome, rng: np.random.Generator) -> Hyperpar
     sds = {name: draw_positive(priors[f"sd:{name}"].prior, rng) for name in names}
     correlations = tuple(_correlation(block, priors, rng) for block in blocks)
     strata = [f"sigma:{label}" if label else "sigma" for label in outcome.residual.strata]
-    strata = (
-        [] if outcome.parameters else strata
-    )  # another family: `likelihood_calibration` draws what it has
+    strata = [] if outcome.parameters else strata  # another family: `draw_parameters`
     sigma = np.array([draw_positive(priors.get(name, priors.get("sigma")).prior, rng) for name in strata])  # type: ignore[union-attr]
     rho = 0.0
     if outcome.residual.series is not None:
@@ -116,6 +124,31 @@ def draw_positive(prior: Prior, rng: np.random.Generator) -> float:
             return value
         case _:
             raise AssertionError(f"{prior} is no prior of a standard deviation")
+
+
+def draw_parameters(outcome: Outcome, rng: np.random.Generator) -> dict[str, float | np.ndarray]:
+    """A family's further parameters as themselves: numbers, and (row,) where there is a regression."""
+    found = {name: _parameter(outcome, name, one, rng) for name, one in outcome.parameters.items()}
+    if "cutpoint_one" in found and found["cutpoint_one"] <= found["cutpoint_zero"]:
+        return draw_parameters(outcome, rng)  # their prior is given the order
+    return found
+
+
+def _parameter(
+    outcome: Outcome, name: str, regression: Regression, rng: np.random.Generator
+) -> float | np.ndarray:
+    link = next(item.parameters[name] for item in LIKELIHOODS.values() if name in item.parameters)
+    inverse = {"log": np.exp, "logit": expit}.get(link, np.asarray)
+    if regression.coefficients:
+        names = [f"{name}_{coefficient}" for coefficient in regression.coefficients]
+        drawn = np.array([draw_coefficient(outcome.priors[own], own, rng) for own in names])
+        return inverse(regression.columns @ drawn)
+    prior = outcome.priors[name].prior
+    if isinstance(prior, Fixed):
+        return prior.value
+    if not isinstance(prior, Normal):
+        return draw_positive(prior, rng)
+    return float(inverse(rng.normal(prior.mean, prior.sd)))
 
 
 def _correlation(block: Block, priors: Mapping[str, ResolvedPrior], rng: np.random.Generator) -> np.ndarray:
@@ -175,12 +208,14 @@ def _chi_square(degrees: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 def _series(
     series: Sequence[int] | np.ndarray, position: np.ndarray, rho: float, rng: np.random.Generator
 ) -> np.ndarray:
-    """Stationary AR(1) with unit variance within each series, whatever the order of rows."""
+    """Stationary AR(1) with unit variance within each series, whatever the order of rows; all go a step at once."""
     series, noise = np.asarray(series), rng.normal(size=len(series))
-    before = -1
-    for row in np.lexsort((position, series)):
-        if before >= 0 and series[before] == series[row]:
-            kept = rho ** int(position[row] - position[before])
-            noise[row] = kept * noise[before] + math.sqrt(1.0 - kept**2) * noise[row]
-        before = row
+    order = np.lexsort((position, series))
+    first = np.flatnonzero(np.r_[True, np.diff(series[order]) != 0])
+    length = np.diff(np.r_[first, len(order)])
+    for step in range(1, int(length.max(initial=0))):
+        at = first[length > step] + step
+        row, before = order[at], order[at - 1]
+        kept = rho ** (position[row] - position[before])
+        noise[row] = kept * noise[before] + np.sqrt(1.0 - kept**2) * noise[row]
     return noise
