@@ -51,6 +51,9 @@ WIDTH_COLUMNS = (
     "log_bayes_factor_mcse", "log_evidence_change", "how", "bayes_factor_how", "khat", "reason",
 )  # fmt: skip
 MIXTURE, REFIT, WEIGHTED, FAILED = "exact given theta", "refit", "reweighted", "not reliable"
+FEW = (
+    500  # draws of a chain of a fit that only an evidence is wanted from, whose error is that of its weights
+)
 SAVAGE_DICKEY, EVIDENCES = "density at 0", "ratio of evidences"
 NO_MIXTURE = "the family has no exact posterior given its parameters"
 
@@ -286,17 +289,20 @@ class _Evidences:
         self.own = stored_evidence(fit, shape)
         self._none: tuple[float, float] | None = None
 
-    def _again(self, prior: Normal | Fixed, number: int):
+    def _again(self, prior: Normal | Fixed, number: int, most: int | None = None):
         effect = self.asked.effect
         changed = with_priors(self.outcome, lambda name, given: prior if name == effect else given)
-        return changed, refitted([changed], settings_of(self.fit, self.asked.seed + number))
+        settings = settings_of(self.fit, self.asked.seed + number)
+        if most is not None:
+            settings = replace(settings, draws=min(most, settings.draws))
+        return changed, refitted([changed], settings)
 
     def none(self) -> tuple[float, float]:
         """Log evidence without the effect, and its error; NaN where refits are not wanted or it is refused."""
         if not self.asked.refit or not np.isfinite(self.own[0]):
             return np.nan, np.nan
         if self._none is None:
-            found = self._again(Fixed(0.0), 101)[1]
+            found = self._again(Fixed(0.0), 101, FEW)[1]
             failed = bool(found.failed[0])
             self._none = (np.nan, np.nan) if failed else (float(found.log_evidence[0]), float(found.mcse[0]))
         return self._none
