@@ -1,7 +1,7 @@
 """Prior draws and simulated rows beside PyMC's and Bambi's own prior predictive, for models nobody here wrote twice.
 
-Compared: means (4 standard errors) and how many draws of the one lie below quantiles of the other (4 standard errors of a
-share). Saboteurs do the same with draws that are wrong.
+Compared: means (4 standard errors) and how many draws of the one lie below quantiles of the other (4 standard errors of
+a share). Saboteurs do the same with draws that are wrong.
 """
 
 import json
@@ -30,9 +30,16 @@ PROBS = (0.025, 0.16, 0.5, 0.84, 0.975)
 
 def make_rows(seed=0, people=6, stimuli=8):
     rng = np.random.default_rng(seed)
-    person, stimulus = (part.ravel() for part in np.meshgrid(np.arange(people), np.arange(stimuli), indexing="ij"))
+    person, stimulus = (
+        part.ravel() for part in np.meshgrid(np.arange(people), np.arange(stimuli), indexing="ij")
+    )
     positive, film = stimulus % 2, (stimulus // 2) % 2
-    y = 0.3 + 0.1 * positive + 0.05 * rng.standard_normal(people)[person] + 0.08 * rng.standard_normal(len(person))
+    y = (
+        0.3
+        + 0.1 * positive
+        + 0.05 * rng.standard_normal(people)[person]
+        + 0.08 * rng.standard_normal(len(person))
+    )
     return pd.DataFrame({
         "participant": [f"{p:02d}" for p in person], "stimulus": [f"s{s}" for s in stimulus],
         "valence": pd.Categorical.from_codes(positive, ["negative", "positive"]),
@@ -70,7 +77,7 @@ def quantities(found, correlated=()):
             result |= {f"row {row}": values[:, row] for row in ROWS}
             result["mean of rows"] = values.mean(axis=1)
             result["sd of rows"] = values.std(axis=1)
-            neighbours = (values[:, :-1] - values[:, 1:])
+            neighbours = values[:, :-1] - values[:, 1:]
             result["difference of neighbours"] = np.abs(neighbours).mean(axis=1)
         elif values.ndim == 1:
             result[name] = values
@@ -95,7 +102,8 @@ def differences(found, wanted):
             failures.append(f"mean of {name}: {ours.mean():.4g} against {theirs.mean():.4g}")
         for prob, value in zip(PROBS, np.quantile(theirs, PROBS), strict=True):
             share = (ours < value).mean() + 0.5 * (ours == value).mean()
-            own = prob if not (theirs == value).mean() else (theirs < value).mean() + 0.5 * (theirs == value).mean()
+            tied = (theirs == value).mean()
+            own = (theirs < value).mean() + 0.5 * tied if tied else prob
             allowed = 4 * np.sqrt(prob * (1 - prob) * (1 / len(ours) + 1 / len(theirs)))
             if abs(share - own) > allowed:
                 failures.append(f"{prob} of {name}: {share:.3f} against {own:.3f}")
@@ -116,7 +124,8 @@ def independent(rows):
     model.build()
     data = model.prior_predictive(draws=THEIRS, random_seed=2)
     theirs = {
-        str(name): item.to_numpy().reshape(-1, *item.shape[2:]) for name, item in data["prior"].data_vars.items()
+        str(name): item.to_numpy().reshape(-1, *item.shape[2:])
+        for name, item in data["prior"].data_vars.items()
     }
     theirs = {name: theirs[name] for name in theirs if name in tree["posterior"].data_vars}
     assert {"Intercept", "valence", "sigma", "1|participant", "valence|participant_sigma"} <= set(theirs)
@@ -139,8 +148,12 @@ def test_saboteurs_of_an_independent_model_differ_from_bambi(independent):
         without = tree.copy()
         without["posterior"] = type(tree)(posterior.assign({name: 0 * posterior[name]}))
         found = differences(quantities(drawn(without)), wanted)
-        assert any(text.split(" of ", 1)[1].startswith(("sd of rows", "difference of", "row")) for text in found)
-    wide = ours | {"y": ours["y"] + ours["sigma"][:, None] * np.random.default_rng(0).standard_normal(ours["y"].shape)}
+        assert any(
+            text.split(" of ", 1)[1].startswith(("sd of rows", "difference of", "row")) for text in found
+        )
+    wide = ours | {
+        "y": ours["y"] + ours["sigma"][:, None] * np.random.default_rng(0).standard_normal(ours["y"].shape)
+    }
     assert differences(quantities(wide), wanted)
 
 
@@ -161,7 +174,7 @@ def correlated(rows):
     person = constants["participant index"].to_numpy().astype(int)
     stimulus = constants["stimulus index"].to_numpy().astype(int)
     terms = ("1", "valence", "medium")
-    with pm.Model() as model:
+    with pm.Model():
         beta = [pm.Normal(name, own[name].mean, own[name].sd) for name in ("Intercept", "valence", "medium")]
         scales = pm.HalfNormal.dist(np.array([own[f"sd:{term}|participant"].sd for term in terms]), shape=3)
         root, corr, sds = pm.LKJCholeskyCov(  # a draw of LKJCorr is its Cholesky factor, at least in PyMC 6.4
@@ -182,7 +195,11 @@ def correlated(rows):
         pm.Normal("raw", mean + item[stimulus], sigma, observed=np.zeros(len(person)))
         data = pm.sample_prior_predictive(THEIRS, random_seed=4)
     prior = data["prior"]
-    theirs = {str(name): prior[name].to_numpy()[0] for name in prior.data_vars if "|" in str(name) or prior[name].ndim == 2}
+    theirs = {
+        str(name): prior[name].to_numpy()[0]
+        for name in prior.data_vars
+        if "|" in str(name) or prior[name].ndim == 2
+    }
     theirs["y"] = data["prior_predictive"]["raw"].to_numpy()[0]
     matrix = prior["corr"].to_numpy()[0]
     theirs |= {"corr 1": matrix[:, 0, 1], "corr 2": matrix[:, 1, 2], "det": np.linalg.det(matrix)}
@@ -240,7 +257,9 @@ def link_model(family, own, constants, unit):
             sigma = pm.HalfStudentT("sigma", nu=own["sigma"].df, sigma=own["sigma"].scale)
             y = pm.StudentT("inside", nu=known["nu"], mu=eta, sigma=sigma, shape=len(person))
         elif family == "hurdle_gamma":
-            inside = pm.Gamma("inside", alpha=known["shape"], beta=known["shape"] / pt.exp(eta), shape=len(person))
+            inside = pm.Gamma(
+                "inside", alpha=known["shape"], beta=known["shape"] / pt.exp(eta), shape=len(person)
+            )
             y = pt.switch(chance < known["hu"], 0.0, inside)
         else:
             mu = pt.sigmoid(eta)
@@ -266,7 +285,9 @@ def link_model(family, own, constants, unit):
     "family", ["student_t", "ordered_beta", "zero_inflated_beta", "zero_one_inflated_beta", "hurdle_gamma"]
 )
 def test_rows_of_other_families_are_those_of_pymc(family, rows):
-    tree = prior_draws(ModelSpec("raw ~ valence + (1 | participant)", family=family), rows, draws=OURS, seed=6)
+    tree = prior_draws(
+        ModelSpec("raw ~ valence + (1 | participant)", family=family), rows, draws=OURS, seed=6
+    )
     theirs = link_model(family, priors_of(tree), tree["constant_data"].dataset, 7)
     ours = drawn(tree)
     wanted = ranked(quantities(theirs))

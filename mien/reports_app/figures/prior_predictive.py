@@ -28,12 +28,16 @@ __all__ = [
 ]  # fmt: skip
 
 WIDTH, HEIGHT, GAP = 250, 120, 26
-BINS = 60
+BINS = 40
 PRIOR = "#9aa3ab"  # between MUTED and GRID
 FARTHEST = 1.0  # widths of the possible range that a hill is shown beyond it
-UNITS = {"coefficient": "coefficient units", "contrast": "units of the contrast", "outcome": "units of the outcome"}
+UNITS = {
+    "coefficient": "coefficient units",
+    "contrast": "units of the contrast",
+    "outcome": "units of the outcome",
+}
 
-type Chart = alt.LayerChart | alt.HConcatChart | alt.ConcatChart | alt.FacetChart
+type Chart = alt.LayerChart | alt.ConcatChart | alt.FacetChart
 
 
 def prior_predictive_figures(result: PriorPredictive) -> dict[str, Chart]:
@@ -81,19 +85,27 @@ def _title(text: str, subtitle: list[str] | str = "", *, width: int = WIDTH) -> 
     )  # fmt: skip
 
 
+def _heading(text: str, subtitle: str) -> alt.TitleParams:
+    return alt.TitleParams(
+        text, subtitle=subtitle, anchor="start", fontSize=13, color=INK, subtitleColor=MUTED, subtitleFontSize=11,
+        offset=14,
+    )  # fmt: skip
+
+
 def _plain(shape: str) -> str:
     text = wording.movement(shape) if shape else "outcome"
     return text[:1].upper() + text[1:]
 
 
 def _axis(title: str, count: int = 5) -> alt.Axis:
-    return alt.Axis(title=title, grid=False, tickCount=count, labelExpr="format(datum.value, '~g')", titleLimit=WIDTH + 60)
+    plain = "format(datum.value, '~g')"
+    return alt.Axis(title=title, grid=False, tickCount=count, labelExpr=plain, titleLimit=WIDTH + 60)
 
 
 # Activations
 
 
-def activation_hills(result: PriorPredictive) -> alt.ConcatChart:
+def activation_hills(result: PriorPredictive) -> Chart:
     """Simulated rows of the shown shapes against what can occur.
 
     Parameters
@@ -101,10 +113,13 @@ def activation_hills(result: PriorPredictive) -> alt.ConcatChart:
     result : of a model with a formula.
     """
     panels = [_activations(result, shape) for shape in result.told["shown"]]
-    return alt.concat(*panels, columns=2, spacing=GAP)
+    key = "grey: simulated from the prior; line: observed; pale ground: cannot occur; each has its own height"
+    return alt.concat(*panels, columns=2, spacing=GAP).properties(
+        title=_heading("Simulated before the data", key)
+    )
 
 
-def _activations(result: PriorPredictive, shape: str) -> alt.LayerChart:
+def _activations(result: PriorPredictive, shape: str) -> Chart:
     simulated, observed = (result.arrays[f"{name}|{shape}"] for name in ("simulated", "observed"))
     possible = result.arrays.get(f"possible|{shape}")
     low, high = _window(simulated, observed, possible)
@@ -124,7 +139,10 @@ def _activations(result: PriorPredictive, shape: str) -> alt.LayerChart:
         .mark_line(interpolate="step-after", color=INK, strokeWidth=1.6)
         .encode(x=x, y=_height())
     )
-    title = _title(_plain(shape), _impossible_text(result, shape))
+    beyond = float(((simulated < low) | (simulated > high)).mean())
+    told = _told_of_rows(result, shape)
+    told += [f"{100 * beyond:.0f} % of the hill lies outside the picture"] if beyond > 0.02 else []
+    title = _title(_plain(shape), told)
     return alt.layer(*layers).properties(width=WIDTH, height=HEIGHT, title=title)
 
 
@@ -143,17 +161,23 @@ def _window(simulated: np.ndarray, observed: np.ndarray, possible: np.ndarray | 
 
 
 def _units(result: PriorPredictive, shape: str) -> str:
-    rows = result.table[(result.table["blend_shape"] == shape) & (result.table["check"] == "scatter")]
-    return UNITS.get(str(rows["units"].iloc[0]), str(rows["units"].iloc[0]))
+    units = result.rows("scatter", shape)[0].units
+    return UNITS.get(units, units)
 
 
-def _impossible_text(result: PriorPredictive, shape: str) -> str:
-    table = result.table[(result.table["blend_shape"] == shape) & (result.table["check"] == "impossible")]
-    if not len(table):
-        return "what cannot occur is not known"
-    share = float(table["median"].iloc[0])
-    told = "under 1 %" if 0 < share < 0.01 else f"{100 * share:.0f} %"
-    return f"{told} cannot occur (typical draw)"
+def _told_of_rows(result: PriorPredictive, shape: str) -> list[str]:
+    """What cannot occur, and of a bounded family what lies at an end."""
+    rows = result.rows("impossible", shape)
+    for row in rows:
+        if "at 0 or 1" in row.quantity:
+            return [f"{_share(row.median)} are 0 or 1 (typical draw; observed {_share(row.observed)})"]
+    return [
+        f"{_share(rows[0].median)} cannot occur (typical draw)" if rows else "what cannot occur is not known"
+    ]
+
+
+def _share(value: float) -> str:
+    return "under 1 %" if 0 < value < 0.01 else f"{100 * value:.0f} %"
 
 
 # Effects
@@ -161,11 +185,10 @@ def _impossible_text(result: PriorPredictive, shape: str) -> str:
 
 def effect_names(result: PriorPredictive) -> list[str]:
     """Effects in the table, in order."""
-    rows = result.table[(result.table["check"] == "effect") & (result.table["units"] != "share")]
-    return list(dict.fromkeys(map(str, rows["quantity"])))
+    return list(dict.fromkeys(row.quantity for row in result.rows("effect") if row.units != "share"))
 
 
-def effect_ranges(result: PriorPredictive, effect: str, *, width: int = 330) -> alt.LayerChart:
+def effect_ranges(result: PriorPredictive, effect: str, *, width: int = 330) -> Chart:
     """95 % of the prior of one effect in each shape, on ±1 sd of the shape's observed rows.
 
     Parameters
@@ -177,22 +200,26 @@ def effect_ranges(result: PriorPredictive, effect: str, *, width: int = 330) -> 
     ValueError
         For an effect that the result does not have.
     """
-    table = result.table
-    rows = table[(table["check"] == "effect") & (table["quantity"] == effect)]
-    if not len(rows):
+    rows = sorted(
+        (row for row in result.rows("effect") if row.quantity == effect), key=lambda row: -row.upper
+    )
+    if not rows:
         raise ValueError(f"expected one of {', '.join(effect_names(result))}, found {effect!r}.")
-    scatter = table[table["check"] == "scatter"].set_index("blend_shape")["observed"]
-    data = pd.DataFrame({
-        "shape": [name or "outcome" for name in rows["blend_shape"]],
-        "median": rows["median"].to_numpy(), "lower": rows["lower"].to_numpy(), "upper": rows["upper"].to_numpy(),
-        "sd": scatter.reindex(rows["blend_shape"]).to_numpy(),
-        "verdict": rows["verdict"].to_numpy(),
-    })  # fmt: skip
-    data["minus"] = -data["sd"]
-    data = data.sort_values("upper", ascending=False)
-    edge = 1.05 * float(max(data["upper"].max(), -data["lower"].min(), data["sd"].max()))
+    spread = {row.blend_shape: row.observed for row in result.rows("scatter")}
+    data = pd.DataFrame(
+        {
+            "shape": [row.blend_shape or "outcome" for row in rows],
+            "median": [row.median for row in rows],
+            "lower": [row.lower for row in rows],
+            "upper": [row.upper for row in rows],
+            "sd": [spread[row.blend_shape] for row in rows],
+            "minus": [-spread[row.blend_shape] for row in rows],
+            "verdict": [row.verdict for row in rows],
+        }
+    )
+    edge = 1.05 * max(max(-row.lower, row.upper, spread[row.blend_shape]) for row in rows)
     scale = alt.Scale(domain=[-edge, edge], nice=False)
-    axis = value_axis(f"{effect} ({_units(result, str(rows['blend_shape'].iloc[0]))})")
+    axis = value_axis(f"{effect} ({_units(result, rows[0].blend_shape)})")
     y = alt.Y("shape:N", sort=data["shape"].tolist(), title=None).axis(
         ticks=False, domain=False, offset=6, labelLimit=260
     )
@@ -223,7 +250,7 @@ def effect_ranges(result: PriorPredictive, effect: str, *, width: int = 330) -> 
 # Curves
 
 
-def prior_curves(result: PriorPredictive) -> alt.ConcatChart:
+def prior_curves(result: PriorPredictive) -> Chart:
     """Courses of each difference in the shown shapes, drawn from the prior, on ±1 sd of the observed rows."""
     times = result.arrays["times"]
     panels = [
@@ -231,16 +258,24 @@ def prior_curves(result: PriorPredictive) -> alt.ConcatChart:
         for name in result.arrays
         if name.startswith("curve|")
     ]  # fmt: skip
-    return alt.concat(*panels, columns=2, spacing=GAP)
+    key = "courses drawn from the prior; grey band: ±1 sd of the observed rows"
+    return alt.concat(*panels, columns=2, spacing=GAP).properties(
+        title=_heading("Expected before the data", key)
+    )
 
 
-def _curves(result: PriorPredictive, times: np.ndarray, difference: str, shape: str) -> alt.LayerChart:
+def _curves(result: PriorPredictive, times: np.ndarray, difference: str, shape: str) -> Chart:
     draws = result.arrays[f"curve|{difference}|{shape}"]
     sd = float(result.arrays[f"spread|{shape}"][0])
     rows = pd.DataFrame({
-        "time": np.tile(times, len(draws)), "value": draws.ravel(), "draw": np.repeat(np.arange(len(draws)), len(times)),
+        "time": np.tile(times, len(draws)), "value": draws.ravel(),
+        "draw": np.repeat(np.arange(len(draws)), len(times)),
     })  # fmt: skip
-    x = alt.X("time:Q", axis=_axis("seconds from onset"), scale=alt.Scale(domain=[0, float(times.max())], nice=False))
+    x = alt.X(
+        "time:Q",
+        axis=_axis("seconds from onset"),
+        scale=alt.Scale(domain=[0, float(times.max())], nice=False),
+    )
     edge = 1.05 * max(float(np.abs(draws).max()), sd)
     y = alt.Y(
         "value:Q", scale=alt.Scale(domain=[-edge, edge], nice=False),
@@ -254,35 +289,37 @@ def _curves(result: PriorPredictive, times: np.ndarray, difference: str, shape: 
         .mark_rect(color=GRID)
         .encode(y=alt.Y("low:Q"), y2="high:Q")
     )
-    lines = alt.Chart(rows).mark_line(color=MUTED, opacity=0.55, strokeWidth=1).encode(x=x, y=y, detail="draw:N")
+    lines = (
+        alt.Chart(rows).mark_line(color=MUTED, opacity=0.55, strokeWidth=1).encode(x=x, y=y, detail="draw:N")
+    )
     zero = alt.Chart().mark_rule(color=INK, strokeWidth=1).encode(y=alt.datum(0))
-    title = _title(
-        f"{_plain(shape)}: {difference}", f"{len(draws)} courses from the prior; grey: ±1 sd of the observed rows",
-        width=WIDTH + 90,
-    )  # fmt: skip
+    title = _title(f"{_plain(shape)}: {difference}", f"{len(draws)} courses", width=WIDTH + 90)
     return alt.layer(band, zero, lines).properties(width=WIDTH + 60, height=HEIGHT + 50, title=title)
 
 
 # Persons
 
 
-def person_hills(result: PriorPredictive) -> alt.ConcatChart:
-    """Of the first shape shown: sd between persons of each term, and reliability; the dashed line is the observed sd."""
+def person_hills(result: PriorPredictive) -> Chart:
+    """Of the first shape shown: how much persons differ in level and first effect, and how reliably that is told.
+
+    What else varies between persons is in the table.
+    """
     shape = result.told["shown"][0]
     spread = float(result.arrays[f"spread|{shape}"][0])
     panels = []
-    for name, values in result.arrays.items():
-        kind, words, own = [*name.split("|"), "", ""][:3]
-        if own != shape or kind not in ("persons", "reliability"):
-            continue
-        if kind == "persons":
-            title = _title(f"Persons' {words}", "sd between persons; dashed: sd of the observed rows")
+    for words in ("level", *effect_names(result)[:1]):
+        values = result.arrays.get(f"persons|{words}|{shape}")
+        if values is not None:
+            title = _title(words[:1].upper() + words[1:], "sd between persons")
             panels.append(_one_hill(values, title, _units(result, shape), rule=spread))
-        else:
-            title = _title(f"Reliability of {words}", "of one person, for a test of this length")
+        values = result.arrays.get(f"reliability|{words}|{shape}")
+        if values is not None:
+            title = _title(f"Reliability of {words}", "of a person, for a test of this length")
             panels.append(_one_hill(values, title, "reliability", domain=(0.0, 1.0)))
+    key = "line and dot: 95 % of the prior and its median; dashed: sd of the observed rows"
     return alt.concat(*panels, columns=2, spacing=GAP).properties(
-        title=alt.TitleParams(f"{_plain(shape)}: how persons are expected to differ", anchor="start", color=INK, fontSize=13)
+        title=_heading(f"{_plain(shape)}: how persons are expected to differ before the data", key)
     )
 
 
@@ -293,7 +330,7 @@ def _one_hill(
     *,
     domain: tuple[float, float] | None = None,
     rule: float | None = None,
-) -> alt.LayerChart:
+) -> Chart:
     low, high = domain or (0.0, max(float(np.quantile(values, 0.99)), 1.2 * (rule or 0.0)))
     edges = np.linspace(low, high if high > low else low + 1.0, 31)
     x = alt.X("x:Q", scale=alt.Scale(domain=[edges[0], edges[-1]], nice=False), axis=_axis(axis))
@@ -314,7 +351,7 @@ def _one_hill(
 # Co-activation
 
 
-def co_activation_hills(result: PriorPredictive) -> alt.ConcatChart:
+def co_activation_hills(result: PriorPredictive) -> Chart:
     """Correlations between shapes and shares that factors carry, within and between groups."""
     panels = []
     for level in ("within", "between"):
@@ -334,4 +371,7 @@ def co_activation_hills(result: PriorPredictive) -> alt.ConcatChart:
                 domain=(0.0, 1.0),
             )
         )  # fmt: skip
-    return alt.concat(*panels, columns=2, spacing=GAP)
+    key = "line and dot: 95 % of the prior and its median"
+    return alt.concat(*panels, columns=2, spacing=GAP).properties(
+        title=_heading("How much moves together, expected before the data", key)
+    )

@@ -1,6 +1,7 @@
 """`prior_predictive`: draws, checks, sentences and the verdict."""
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple, cast
 
@@ -35,7 +36,7 @@ POINTS = 2000  # of a picture's draws
 CURVES = 40
 
 
-def prior_predictive(  # noqa: PLR0913  (the public face)
+def prior_predictive(
     spec: ModelSpec | FactorSpec | str,
     data: pd.DataFrame,
     *,
@@ -73,9 +74,7 @@ def prior_predictive(  # noqa: PLR0913  (the public face)
         return _of_factors(own, tree, given or possible_values(data, "activation"), limits, seed)
     model = ModelSpec(spec) if isinstance(spec, str) else spec
     chosen = _chosen(model, data, shapes)
-    tree = prior_draws(
-        chosen.spec, chosen.data, participants=participants, draws=draws, seed=seed
-    )
+    tree = prior_draws(chosen.spec, chosen.data, participants=participants, draws=draws, seed=seed)
     single = given or possible_values(data, parse_formula(model.formula).response)
     return _of_formula(model, tree, chosen, single, limits)
 
@@ -93,7 +92,9 @@ def _chosen(spec: ModelSpec, data: pd.DataFrame, shapes: Sequence[str]) -> _Chos
     formula = parse_formula(spec.formula)
     if "blend_shape" not in data.columns or "blend_shape" in formula.columns:
         if shapes:
-            raise SpecError("shapes: expected none for a model of a single outcome, found some: leave them out.")
+            raise SpecError(
+                "shapes: expected none for a model of a single outcome, found some: leave them out."
+            )
         return _Chosen(spec, data, (), "")
     column = cast(pd.Series, data["blend_shape"])
     present = labels_in_use(column)
@@ -112,14 +113,18 @@ def _chosen(spec: ModelSpec, data: pd.DataFrame, shapes: Sequence[str]) -> _Chos
     rows = cast(pd.DataFrame, data[column.isin(list(needed)).to_numpy()])
     names = pd.Categorical(rows["blend_shape"].astype("str"), categories=[n for n in present if n in needed])
     return _Chosen(
-        replace(spec, contrasts=contrasts, pooling="none"), rows.assign(blend_shape=names), tuple(shapes), note
+        replace(spec, contrasts=contrasts, pooling="none"),
+        rows.assign(blend_shape=names),
+        tuple(shapes),
+        note,
     )
 
 
 def _typical(data: pd.DataFrame, response: str) -> str:
     """The shape whose sd is the median one."""
-    spread = data.groupby("blend_shape", observed=True)[response].std().dropna().sort_values()
-    return str(spread.index[len(spread) // 2])
+    spread: Any = data.groupby("blend_shape", observed=True)[response].std()
+    order = spread.dropna().sort_values(kind="stable").index
+    return str(order[len(order) // 2])
 
 
 # Models with a formula
@@ -137,18 +142,22 @@ def _of_formula(
             if not chosen.shapes or label in chosen.shapes
         ]
         ranges = {one.name: possible_of(one.name, single, spec.contrasts) for one in outcomes}
-        rows = [row for one in outcomes for row in formula_checks.shape_rows(one, ranges[one.name], limits)]
-        table = _in_order(rows, formula_checks.KINDS)
-        shown = _shown(table, outcomes)
+        rows = _in_order(
+            (row for one in outcomes for row in formula_checks.shape_rows(one, ranges[one.name], limits)),
+            formula_checks.KINDS,
+        )
+        shown = _shown(rows, outcomes)
         arrays = _arrays(shown, ranges, np.random.default_rng(seed))
     draws = tree["posterior"].sizes["draw"] * CHAINS
     first = shown[0].name
     notes = [chosen.note] if chosen.note else []
     if spec.pooling == "partial":
-        notes.append("Pooling over shapes comes after the fits of single shapes; its own priors are not looked at here.")
+        notes.append(
+            "Pooling over shapes comes after the fits of single shapes: its own priors are not looked at."
+        )
     return PriorPredictive(
-        spec.name, spec.family, table, _verdict(table),
-        (*formula_sentences(table, first, ranges[first], draws), *notes), arrays,
+        spec.name, spec.family, table_of(rows), _verdict(rows),
+        (*formula_sentences(rows, first, ranges[first], draws), *notes), arrays,
         {
             "outcomes": [one.name for one in outcomes], "shown": [one.name for one in shown],
             "possible": {name: _told(one) for name, one in ranges.items()}, "draws": draws,
@@ -164,24 +173,22 @@ def _drawn(tree: xr.DataTree, place: int, label: str | None, simulated: np.ndarr
     return ShapeDraws(tree, label, mine[:, keep])
 
 
-def _in_order(rows: list[Row], kinds: Sequence[str]) -> pd.DataFrame:
-    return table_of(sorted(rows, key=lambda row: kinds.index(row.check)))
+def _in_order(rows: Iterable[Row], kinds: Sequence[str]) -> list[Row]:
+    return sorted(rows, key=lambda row: kinds.index(row.check))
 
 
-def _verdict(table: pd.DataFrame) -> str:
-    return "passed" if (table["verdict"] == EXPECTED).all() else "look"
+def _verdict(rows: Sequence[Row]) -> str:
+    return "passed" if all(row.verdict == EXPECTED for row in rows) else "look"
 
 
 def _told(possible: Possible | None) -> Mapping[str, Any]:
     return {} if possible is None else possible._asdict()
 
 
-def _shown(table: pd.DataFrame, outcomes: list[ShapeDraws]) -> list[ShapeDraws]:
+def _shown(rows: Sequence[Row], outcomes: list[ShapeDraws]) -> list[ShapeDraws]:
     """The smile first where it is there, then those with most to look at, then those that move most."""
-    wrong = table[table["verdict"] != EXPECTED].groupby("blend_shape").size()
-    order = sorted(
-        outcomes, key=lambda one: (one.name != "mouthSmile", -int(wrong.get(one.name, 0)), -one.spread)
-    )
+    wrong = Counter(row.blend_shape for row in rows if row.verdict != EXPECTED)
+    order = sorted(outcomes, key=lambda one: (one.name != "mouthSmile", -wrong[one.name], -one.spread))
     return order[:SHOWN]
 
 
@@ -221,8 +228,7 @@ def _of_factors(
     spec: FactorSpec, tree: xr.DataTree, possible: Possible | None, limits: Limits, seed: int
 ) -> PriorPredictive:
     drawn = factor_checks.factor_draws(tree)
-    rows = list(factor_checks.factor_rows_of(drawn, possible, limits))
-    table = _in_order(rows, factor_checks.KINDS)
+    rows = _in_order(factor_checks.factor_rows_of(drawn, possible, limits), factor_checks.KINDS)
     rng, draws = np.random.default_rng(seed), len(drawn.uniqueness["within"])
     arrays: dict[str, np.ndarray] = {}
     for level in ("within", "between"):
@@ -232,9 +238,10 @@ def _of_factors(
         arrays[f"sd|{level}"] = _some(drawn.sd(level).ravel(), POINTS, rng)
     arrays["observed sd|between"] = drawn.between_sd
     return PriorPredictive(
-        spec.name, FAMILY, table, _verdict(table), factor_sentences(table, possible, draws), arrays,
+        spec.name, FAMILY, table_of(rows), _verdict(rows), factor_sentences(rows, possible, draws), arrays,
         {
             "outcomes": list(drawn.shapes), "shown": [], "possible": {"": _told(possible)}, "draws": draws,
-            "replicates": draws, "seed": seed, "formula": spec.formula, "factors": spec.factors, "between": spec.between,
+            "replicates": draws, "seed": seed, "formula": spec.formula, "factors": spec.factors,
+            "between": spec.between,
         }, limits,
     )  # fmt: skip

@@ -101,9 +101,7 @@ def factor_rows_of(draws: FactorDraws, possible: Possible | None, limits: Limits
         yield from _of_level(draws, level, limits)
 
 
-def _impossible(
-    draws: FactorDraws, sd: np.ndarray, possible: Possible, limits: Limits
-) -> Iterator[Row]:
+def _impossible(draws: FactorDraws, sd: np.ndarray, possible: Possible, limits: Limits) -> Iterator[Row]:
     for place, shape in enumerate(draws.shapes):
         size, centre = draws.scale[place] * sd[:, place], draws.location[place]
         share = ndtr((possible.low - centre) / size) + ndtr((centre - possible.high) / size)
@@ -138,5 +136,8 @@ def _of_level(draws: FactorDraws, level: str, limits: Limits) -> Iterator[Row]:
     total = (loading**2).sum(axis=2) + uniqueness
     alone = (loading**2).max(axis=2) / total > ONE
     yield judge.share(
-        f"share of shapes that are one factor {level} groups", alone.mean(axis=1), limits.one_factor, "impossible"
+        f"share of shapes that are one factor {level} groups",
+        alone.mean(axis=1),
+        limits.one_factor,
+        "impossible",
     )

@@ -37,12 +37,14 @@ def draw_factors(
     """Loadings, uniquenesses and the sds of loadings, from their priors."""
     size = shape[0] * shape[1]
     numbers = np.reshape(spec.prior_numbers, (4, 2))  # mean and sd of log τ_w, log Ψ_w, log τ_b, log Ψ_b
-    sds = np.column_stack([rng.lognormal(*numbers[place], size) for place in (0, 2)])
+    sds = np.column_stack([rng.lognormal(numbers[place, 0], numbers[place, 1], size) for place in (0, 2)])
     loadings = [
         _unturned(sds[:, place, None, None] * rng.standard_normal((size, shapes, count)))
         for place, count in enumerate((spec.factors, spec.between))
     ]
-    uniqueness, between = (rng.lognormal(*numbers[place], (size, shapes)) for place in (1, 3))
+    uniqueness, between = (
+        rng.lognormal(numbers[place, 0], numbers[place, 1], (size, shapes)) for place in (1, 3)
+    )
     stats = {"energy": np.zeros(shape), "diverging": np.zeros(shape, dtype=bool)}
     return FactorPosterior(loadings[0], uniqueness, loadings[1], between, sds, shape[0], stats, "", 0, 0)
 

@@ -7,6 +7,9 @@
     curve         the peak of a difference of courses
     persons       sd between persons; share of persons who answer the other way round than the mean
     reliability   of a person's answer, for a test of this length
+
+Of a family with a link, means are held between 0 and 1 (or above 0) by the link: instead of sizes, what piles up at its
+ends tells a prior that is too wide.
 """
 
 from collections.abc import Iterator
@@ -41,8 +44,12 @@ def _impossible(shape: ShapeDraws, possible: Possible | None, limits: Limits) ->
     if possible is not None:
         outside = possible.outside(shape.replicates)
         most = limits.impossible_rows
-        yield judge.share("share of a draw's rows that cannot occur", outside.mean(axis=1), most, "impossible")
-        yield judge.share("chance that a row cannot occur, over rows", outside.mean(axis=0), most, "impossible")
+        yield judge.share(
+            "share of a draw's rows that cannot occur", outside.mean(axis=1), most, "impossible"
+        )
+        yield judge.share(
+            "chance that a row cannot occur, over rows", outside.mean(axis=0), most, "impossible"
+        )
     if shape.link == "logit":
         observed = float(_ends(shape.observed).mean())
         share = _ends(shape.replicates).mean(axis=1)
@@ -73,7 +80,9 @@ def _level(shape: ShapeDraws, limits: Limits) -> Row:
 def _scatter(shape: ShapeDraws, limits: Limits) -> Row:
     draws = shape.replicates.std(axis=1, dtype=np.float64)
     wide = _wide(shape, limits.scatter_wide, limits)
-    return Judge("scatter", shape.name).size("sd of all rows", draws, shape.units, shape.spread, wide, shape.spread)
+    return Judge("scatter", shape.name).size(
+        "sd of all rows", draws, shape.units, shape.spread, wide, shape.spread
+    )
 
 
 def _effects(shape: ShapeDraws, possible: Possible | None, limits: Limits) -> Iterator[Row]:
@@ -123,5 +132,9 @@ def _reliability(shape: ShapeDraws, limits: Limits) -> Iterator[Row]:
     for name, draws in shape.reliability.items():
         words = "level" if name == "Intercept" else shape.step(name).words
         yield judge.whole(
-            f"reliability of a person's {words}", draws, "0–1", limits.reliability_narrow, limits.reliability_wide
+            f"reliability of a person's {words}",
+            draws,
+            "0–1",
+            limits.reliability_narrow,
+            limits.reliability_wide,
         )

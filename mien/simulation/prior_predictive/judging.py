@@ -33,7 +33,8 @@ def summary_of(draws: np.ndarray) -> Summary:
 
 def number(value: float) -> str:
     """Three digits, without an exponent where a person would not write one."""
-    return f"{value:.3g}" if 1e-4 <= abs(value) < 1e6 or value == 0 else f"{value:.1e}"
+    text = f"{value:.3g}" if 1e-4 <= abs(value) < 1e3 or value == 0 else f"{value:.1e}"
+    return text.replace("-", "−", 1) if value < 0 else text
 
 
 class Judge(NamedTuple):
@@ -48,7 +49,8 @@ class Judge(NamedTuple):
     ) -> Row:  # fmt: skip
         """A row whose verdict is known."""
         return Row(
-            self.check, self.blend_shape, quantity, told.median, told.lower, told.upper, observed, limit, verdict, units,
+            self.check, self.blend_shape, quantity, told.median, told.lower, told.upper, observed, limit, verdict,
+            units,
         )  # fmt: skip
 
     def share(

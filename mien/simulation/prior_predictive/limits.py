@@ -1,8 +1,8 @@
 """Where a prior is told "wide", "narrow" or "impossible": numbers to be changed, with a reason each.
 
-None of them comes from a publication: "rule" follows from arithmetic, "convention" is a choice that catches priors that are
-wrong by a factor of ten and more and lets weak ones pass. Ratios are to the sd of the observed rows, which is what the
-default priors are scaled by.
+None of them comes from a publication: a "rule" follows from arithmetic, a "convention" is a choice that catches priors
+which are wrong by a factor of ten and more, and lets weak ones pass. Ratios are to the sd of the observed rows, which
+is what the default priors are scaled by.
 """
 
 from collections.abc import Mapping
@@ -19,7 +19,8 @@ class Limits:
     """Limits of the checks; `REASONS` has why. ``Limits(impossible_rows=0.5)`` changes one.
 
     impossible_rows, impossible_effects, ends, tight, one_factor : shares, 0–1.
-    level_wide, scatter_wide, effect_wide, effect_narrow, person_wide, person_narrow, peak_wide, peak_narrow : observed sds.
+    level_wide, scatter_wide, effect_wide, effect_narrow, person_wide, person_narrow, peak_wide, peak_narrow : observed
+    sds.
     response_wide : observed sds, of a mean with a log link.
     reliability_wide, reliability_narrow, opposite_wide, communality_wide, communality_narrow, correlation_wide,
     correlation_narrow : 0–1. loading_wide, loading_narrow : sds within groups.
@@ -59,11 +60,11 @@ REASONS: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
         "impossible_rows": (
             "convention",
-            "a bell about a mean near 0 has half of itself below 0, whatever the prior; three quarters is more than that",
+            "a bell about a mean near 0 has half of itself below 0, whatever the prior; three quarters is more",
         ),
         "impossible_effects": (
             "rule",
-            "more draws beyond the range than in it; the default reaches .32 for an outcome with the largest sd there is",
+            "more draws beyond the range than in it; the default reaches .32 for the outcome with the largest sd",
         ),
         "ends": (
             "convention",

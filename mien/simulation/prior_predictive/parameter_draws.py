@@ -115,7 +115,11 @@ def _parameters(family: str, outcome: Outcome, size: int, rng: np.random.Generat
         if regression.coefficients or parameter == "sigma":
             continue
         drawn = _real(parameter, outcome.priors, size, rng)
-        link = "" if isinstance(outcome.priors[parameter].prior, Fixed) else LIKELIHOODS[family].parameters[parameter]
+        link = (
+            ""
+            if isinstance(outcome.priors[parameter].prior, Fixed)
+            else LIKELIHOODS[family].parameters[parameter]
+        )
         found[parameter] = _unlinked(drawn, link)
     if "cutpoint_one" in found:
         _put_in_order(found, outcome.priors, rng)
@@ -144,7 +148,7 @@ def _put_in_order(
 def _effects(
     block: Block, sds: Mapping[str, np.ndarray], matrix: np.ndarray, rng: np.random.Generator
 ) -> dict[str, np.ndarray]:
-    """ "term|factor" → (draw, level) float32."""
+    """Term by term, "term|factor" → (draw, level) float32."""
     size, k = matrix.shape[:2]
     root = np.linalg.cholesky(matrix)
     normals = rng.standard_normal((size, k, len(block.levels)), dtype=np.float32)

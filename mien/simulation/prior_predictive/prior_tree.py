@@ -77,8 +77,8 @@ def _formula_tree(
     problem, rows, scales = make_problem(spec, data, participants)
     if len(rows.frame) > MAX_STORED_ROWS:
         raise FitError(
-            f"prior_draws: expected at most {MAX_STORED_ROWS:,} rows, found {len(rows.frame):,}: take fewer shapes, one "
-            "is enough to see what the priors expect."
+            f"prior_draws: expected at most {MAX_STORED_ROWS:,} rows, found {len(rows.frame):,}: take fewer shapes; "
+            "one is enough to see what the priors expect."
         )
     sampled = [
         draw_parameters(spec.family, outcome, shape, np.random.default_rng([seed, crc32(outcome.name.encode())]))

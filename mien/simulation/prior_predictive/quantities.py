@@ -27,6 +27,7 @@ __all__ = ["WHO", "Effect", "ShapeDraws", "Step", "replicated"]
 
 WHO = "participant"
 NUMBERS = 25_000_000  # replicates of all shapes together
+TIMES = 41  # at which courses are looked at
 REACH = 30.0  # of a logit
 LINKED_DRAWS, LINKED_PERSONS = 200, 12  # of persons' mean responses, which are integrals
 
@@ -50,7 +51,8 @@ class Step:
             columns |= {t: c for t, c in zip(block.terms, block.columns.T, strict=True) if t not in columns}
         bases = name.split(":")
         self.coded = all(base in coded for base in bases)
-        self.words = " × ".join(coded.get(base, f"one sd of {base}") for base in bases)
+        words = [coded.get(base, f"one sd of {base}") for base in bases]
+        self.words = words[0] if len(words) == 1 else " × ".join(f"({one})" for one in words)
         self.sd = float(columns[name].std()) if name in columns else 1.0
         self.size = float(
             np.prod([columns[b].std() for b in bases if b not in coded and b in columns] or [1.0])
@@ -75,7 +77,9 @@ class ShapeDraws:
         self.tree, self.label, self.replicates = tree, label, replicates
         self.name = label or ""
         used = used_rows(tree, label)
-        self.observed = of_shape(tree["observed_data"].dataset, label)["outcome"].to_numpy()[used].astype(float)
+        self.observed = (
+            of_shape(tree["observed_data"].dataset, label)["outcome"].to_numpy()[used].astype(float)
+        )
         self.spread = float(self.observed.std())
         self.family = str(tree.attrs["family"])
         self.link = LIKELIHOODS[self.family].link if self.family in LIKELIHOODS else "identity"
@@ -160,7 +164,7 @@ class ShapeDraws:
             yield term, (each.std(axis=1, ddof=1) if each.shape[1] > 1 else np.zeros(len(each)), other)
 
     def _thinned(self) -> "ShapeDraws":
-        """This outcome alone with fewer draws: enough for persons."""
+        """The outcome alone with fewer draws: enough for persons."""
         few = slice(0, max(1, LINKED_DRAWS // self.posterior.sizes["chain"]))
         groups = {
             name: of_shape(self.tree[name].to_dataset(), self.label)
@@ -188,13 +192,14 @@ class ShapeDraws:
         stored = json.loads(str(self.tree.attrs.get("smooths", "{}")))
         if "time" not in stored:
             return np.zeros(0), {}
-        times = np.asarray(stored["time"]["knots"], dtype=np.float64)
+        knots = np.asarray(stored["time"]["knots"], dtype=np.float64)
+        times = np.linspace(knots[0], knots[-1], TIMES)
         found = course_draws(self.tree, times, self.label)
         return times, {course.name: course.draws for course in found if course.kind == "difference"}
 
 
 def replicated(tree: xr.DataTree, seed: int) -> np.ndarray:
-    """(draw, outcome, observation) float32 of what the prior expects in place of the rows, thinned where they are many."""
+    """(draw, outcome, observation) float32 of what the prior expects in place of the rows; fewer draws of many rows."""
     posterior = tree["posterior"]
     shapes = posterior.sizes.get("blend_shape", 1)
     numbers = shapes * tree["observed_data"].sizes["observation"] * posterior.sizes["chain"]

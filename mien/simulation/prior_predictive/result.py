@@ -1,6 +1,6 @@
 """PriorPredictive: the table, the verdict, the sentences, and thinned draws for pictures."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
@@ -43,8 +43,8 @@ COLUMNS = Row._fields
 class PriorPredictive:
     """What a model expects before it sees the data.
 
-    name, family : of the model. table : `COLUMNS`, a row a shape and check. verdict : "passed", or "look" where a row is
-    not as expected. sentences : the same for people. arrays : thinned draws for pictures, "simulated|mouthSmile" …
+    name, family : of the model. table : `COLUMNS`, a row a shape and check. verdict : "passed", or "look" where a row
+    is not as expected. sentences : the same for people. arrays : thinned draws for pictures, "simulated|mouthSmile" …
     told : outcomes, shown (the shapes in `arrays`), possible (range and why), draws, seed. limits : that were used.
     """
 
@@ -56,6 +56,11 @@ class PriorPredictive:
     arrays: Mapping[str, np.ndarray]
     told: Mapping[str, Any]
     limits: Limits
+
+    def rows(self, check: str, shape: str | None = None) -> list[Row]:
+        """Rows of one kind of check, of one shape or of all."""
+        found = [Row(*values) for values in self.table.itertuples(index=False, name=None)]
+        return [row for row in found if row.check == check and shape in (None, row.blend_shape)]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON; numbers that are missing or not finite are None."""
@@ -83,6 +88,6 @@ def _nested(value: Any) -> Any:
     return [_nested(one) for one in value] if isinstance(value, (list, tuple)) else _plain(value)
 
 
-def table_of(rows: list[Row]) -> pd.DataFrame:
+def table_of(rows: Sequence[Row]) -> pd.DataFrame:
     """The table; quantities of one check stay together."""
     return pd.DataFrame(rows, columns=list(COLUMNS))
