@@ -89,7 +89,7 @@ def test_parts_of_co_activation_are_those_of_dense_matrices(factors):
     posterior, rows = factors["posterior"].dataset, factors["constant_data"].dataset
     found = []
     for draw in (3, 250):
-        one = posterior.stack(all=("chain", "draw")).isel(all=draw)  # noqa: PD013  (xarray's)
+        one = posterior.stack(all=("chain", "draw")).isel(all=draw)
         model = dense.DenseModel(
             factors["observed_data"]["activation"].to_numpy(), rows["design"].to_numpy(),
             rows["group_index"].to_numpy(), one["loading"].to_numpy(), one["uniqueness"].to_numpy(),
