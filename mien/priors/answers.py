@@ -10,7 +10,7 @@ import numpy as np
 from scipy import special
 
 from mien.priors.distributions import LogNormal, Prior, prior_to_dict
-from mien.priors.family_fits import HALVES, Fitted, families_of
+from mien.priors.family_fits import HALVES, Fitted, elicitable
 from mien.priors.library import LIBRARY, ROLES, Entry, Source
 from mien.priors.quantiles import quantile
 from mien.priors.statements import QUANTITIES, Statement
@@ -112,7 +112,7 @@ def range_of(asked: Asked) -> tuple[float, float]:
         return 0.0, 1.0
     if asked.link == "atanh" or role == "corr":
         return -1.0, 1.0
-    positive = role in ("sd", "sigma") or asked.link == "log" or families_of(role) == (LogNormal,)
+    positive = role in ("sd", "sigma") or asked.link == "log" or elicitable(role) == (LogNormal,)
     return (0.0 if positive else -math.inf), math.inf
 
 

@@ -29,7 +29,7 @@ from mien.priors.answers import (
     usual,
 )
 from mien.priors.distributions import LKJ, Normal, Prior, prior_to_dict
-from mien.priors.family_fits import DF, HALVES, Family, Fitted, families_of, family_named, fit_draws, tidy
+from mien.priors.family_fits import DF, HALVES, Family, Fitted, elicitable, family_named, fit_draws, tidy
 from mien.priors.library import Entry
 from mien.priors.powers import log_density, power_scaled
 from mien.priors.quantiles import below, quantile
@@ -54,8 +54,8 @@ def from_draws(
     """A prior from a pilot's posterior draws of the parameter, counted with a weight.
 
     The likeliest member of the family, to the power `weight`: of a normal prior the sd becomes sd / √weight. A
-    posterior is data times prior, and both are counted with the weight. Families of standard deviations are highest at 0: they
-    keep a pilot's size alone, and are wider than it, never narrower.
+    posterior is data times prior, and both are counted with the weight. Families of standard deviations are highest
+    at 0: they keep a pilot's size alone, and are wider than it, never narrower.
 
     Parameters
     ----------
@@ -75,7 +75,7 @@ def from_draws(
     power = number("weight", weight)
     if not 0.0 < power <= 1.0:
         raise SpecError(f"weight: expected a number above 0 and at most 1, found {weight!r}.")
-    kinds = [cast(Family, family_named(family, role))] if family else list(families_of(role))
+    kinds = [cast(Family, family_named(family, role))] if family else list(elicitable(role))
     fits = [fit_draws(kind, own, df=details.get("df", DF)) for kind in kinds]
     found = fits[int(np.argmax([_log_likelihood(fit.prior, own) for fit in fits]))]
     distance = _distance(found.prior, own)

@@ -46,7 +46,7 @@ from mien.priors.family_fits import (
     DF,
     HALVES,
     Family,
-    families_of,
+    elicitable,
     family_named,
     fit_cumulative,
     fit_mass,
@@ -110,7 +110,7 @@ def from_statement(
         raise SpecError(
             f"about: expected one of {', '.join(ABOUT)}, found {about!r}{nearest(str(about), ABOUT)}."
         )
-    kind = family_named(family, role) or families_of(role)[0]
+    kind = family_named(family, role) or elicitable(role)[0]
     interval = _interval(lower, upper, probability)
     if about != "average":
         return about_people(asked, kind, about, (interval, probability), average)
@@ -205,7 +205,7 @@ def from_quantiles(
 
 def _candidates(role: str, details: Details, answers: int) -> list[Family]:
     """Families with no more free numbers than answers, those with the fewest first."""
-    kinds = families_of(role)
+    kinds = elicitable(role)
     free = {kind: free_numbers(kind, details.get("df"), answers) for kind in kinds}
     least = min(free.values())
     return sorted((kind for kind in kinds if free[kind] <= max(answers, least)), key=lambda kind: free[kind])
@@ -246,7 +246,7 @@ def _other(role: str, prior: Prior) -> str:
             "priors of standard deviations are highest at 0 and fall from there. Give the upper quantile alone, or "
             "another family."
         )
-    kinds = [kind.__name__ for kind in families_of(role) if not isinstance(prior, kind)]
+    kinds = [kind.__name__ for kind in elicitable(role) if not isinstance(prior, kind)]
     return f"take another family ({', '.join(kinds)})." if kinds else "give only the two that matter most."
 
 
@@ -275,8 +275,8 @@ def from_roulette(
     """
     asked = asked_for(name, role, details)
     bounds, shares = _chips(asked, edges, counts)
-    kinds = [cast(Family, family_named(family, role))] if family else list(families_of(role))
-    interior = int(np.sum((shares > 0.0) & (shares < 1.0)))
+    kinds = [cast(Family, family_named(family, role))] if family else list(elicitable(role))
+    interior = len(np.unique(shares[(shares > 0.0) & (shares < 1.0)]))
     kinds = [kind for kind in kinds if free_numbers(kind, DF, interior) <= interior]
     if not kinds:
         raise SpecError(

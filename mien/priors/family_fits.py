@@ -36,7 +36,7 @@ from mien.study.errors import SpecError
 from mien.study.tables import nearest
 
 __all__ = [
-    "DF", "FAMILIES", "HALVES", "Fitted", "families_of", "family_named", "fit_cumulative", "fit_draws", "fit_mass",
+    "DF", "FAMILIES", "HALVES", "Fitted", "elicitable", "family_named", "fit_cumulative", "fit_draws", "fit_mass",
     "fit_quantiles", "free_numbers", "root_of", "tidy",
 ]  # fmt: skip
 
@@ -58,7 +58,7 @@ class Fitted(NamedTuple):
     library: str
 
 
-def families_of(role: str) -> tuple[Family, ...]:
+def elicitable(role: str) -> tuple[Family, ...]:
     """The families that a prior of this role can have, the usual one first."""
     if role in POSITIVE:
         return (LogNormal,)
@@ -74,7 +74,7 @@ def family_named(family: str | None, role: str) -> Family | None:
     SpecError
         For one that a prior of this role cannot have.
     """
-    known = {kind.__name__: kind for kind in families_of(role)}
+    known = {kind.__name__: kind for kind in elicitable(role)}
     if family is None:
         return None
     if family not in known:
@@ -106,7 +106,7 @@ def fit_mass(
     if family is LKJ:
         return _correlation(interval, mass)
     free = (family is Normal and mean is None) or family is LogNormal
-    if free and not all(map(math.isfinite, interval)):
+    if free and (not all(map(math.isfinite, interval)) or (family is LogNormal and interval[0] <= 0.0)):
         raise SpecError(
             f"statement: expected two bounds, found one: infinitely many {family.__name__} priors have that mass"
             f"{', give average= as well.' if family is Normal else '; give the other bound, or quantiles.'}"
