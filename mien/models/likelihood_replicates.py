@@ -17,6 +17,7 @@ __all__ = ["draw_response", "family_chunks"]
 
 CHUNK = 2_000_000  # numbers that are worked on at once
 EDGE = 1e-12  # values inside (0, 1) stay so far from its ends; generators round to them now and then
+LEAST = 1e-200  # a beta's parameters are not below it: means beyond 37 on a logit are 1 in floating point
 
 
 def family_chunks(
@@ -75,7 +76,8 @@ def draw_response(
         shape = parameters["shape"]
         return np.where(chance < parameters["hu"], 0.0, rng.gamma(shape, np.exp(eta) / shape))
     mu, phi = expit(eta), parameters["phi"]
-    inside = np.clip(rng.beta(mu * phi, (1.0 - mu) * phi), EDGE, 1.0 - EDGE)
+    a, b = np.maximum(mu * phi, LEAST), np.maximum((1.0 - mu) * phi, LEAST)
+    inside = np.clip(rng.beta(a, b), EDGE, 1.0 - EDGE)
     if family == "ordered_beta":
         zero = expit(parameters["cutpoint_zero"] - eta)
         one = expit(eta - parameters["cutpoint_one"])

@@ -48,7 +48,7 @@ NOTHING = 1e-6  # sds and loadings that stand for none
 CERTAIN = 1e12  # a precision or shape that stands for no scatter
 NORMAL = 1e6  # degrees of freedom that stand for a normal
 RARE = 1e-9  # a probability that stands for never
-OBSERVED_MEAN, OBSERVED_SD = 30.0, 7.0  # of the unbounded outcome
+OBSERVED_MEAN, OBSERVED_SD = 80.0, 7.0  # of the unbounded outcome: 0 is far
 LOW, HIGH = -1.0, 4.0  # of the column x
 ROBUST_SD = 1.4826  # median distances in the sd of a normal
 

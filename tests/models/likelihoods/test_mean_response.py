@@ -39,6 +39,14 @@ def test_moments_are_those_of_simulated_responses(family):
         assert values.mean() == pytest.approx(float(expected), abs=4 * values.std() / np.sqrt(len(y)) + 1e-12)
 
 
+@pytest.mark.parametrize("family", [family for family in LINKED if family != "hurdle_gamma"])
+def test_means_that_floating_point_does_not_tell_from_zero_and_one_have_responses(family):
+    """A wide prior on a logit goes there; 1 − s(η) is 0 from η = 37 on."""
+    y = draw_response(family, np.array([-800.0, 37.5, 800.0]), PARAMETERS[family], np.random.default_rng(1))
+    assert np.isfinite(y).all()
+    assert ((y >= 0) & (y <= 1)).all()
+
+
 def posterior_of(fit):
     return {name: item.to_numpy() for name, item in fit["posterior"].dataset.data_vars.items()}
 
