@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -402,3 +403,9 @@ def test_task_models_say_both_factors(trials):
     quantities = set(result.table["quantity"])
     assert {"positive − negative", "film − picture", "(positive − negative) × (film − picture)"} <= quantities
     assert result.verdict == "passed", result.sentences
+
+
+def test_the_page_has_the_limits_that_hold():
+    page = (Path(__file__).parents[2] / "docs" / "prior_checks.md").read_text(encoding="utf-8")
+    for name, (kind, reason) in REASONS.items():
+        assert f"| `{name}` | {getattr(LIMITS, name):g} | {kind} | {reason} |" in page

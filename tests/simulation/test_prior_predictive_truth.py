@@ -299,3 +299,52 @@ def test_rows_of_other_families_are_those_of_pymc(family, rows):
 def ranked(found):
     """On a scale where means exist: a hurdle gamma's prior has none to speak of."""
     return {name: np.arcsinh(values) for name, values in found.items()}
+
+
+# Co-activation, in PyMC
+
+
+def factor_quantities(loading, uniqueness):
+    """Of the first shapes: what no rotation changes."""
+    covariance = loading @ np.swapaxes(loading, 1, 2)
+    variance = np.einsum("dii->di", covariance) + uniqueness
+    return {
+        "uniqueness": uniqueness[:, 0],
+        "communality": np.einsum("dii->di", covariance)[:, 1] / variance[:, 1],
+        "correlation": np.abs(covariance[:, 0, 1]) / np.sqrt(variance[:, 0] * variance[:, 1]),
+        "largest loading": np.abs(loading).max(axis=(1, 2)),
+        "least uniqueness": uniqueness.min(axis=1),
+    }
+
+
+def test_factors_are_those_of_pymc():
+    import pymc as pm
+
+    from mien.models.engines.factor_graph import factor_model
+    from mien.models.factors.spec import FactorSpec
+    from mien.simulation.prior_predictive.factor_tree import draw_factors
+
+    spec, rng = FactorSpec(factors=3, between=2), np.random.default_rng(8)
+    ours = draw_factors(spec, 5, (4, OURS // 4), rng)
+    names = ["loading", "uniqueness", "between_loading", "between_uniqueness"]
+    model = factor_model(
+        np.zeros((6, 5)),
+        np.ones((6, 1)),
+        np.repeat([0, 1, 2], 2),
+        factors=3,
+        between=2,
+        priors=spec.prior_numbers,
+    )
+    with model:
+        prior = pm.sample_prior_predictive(THEIRS, var_names=names, random_seed=9)["prior"]
+    theirs = {name: prior[name].to_numpy()[0] for name in names}
+    levels = (
+        (ours.within.loading, ours.uniqueness, "loading", "uniqueness"),
+        (ours.between.loading, ours.between_uniqueness, "between_loading", "between_uniqueness"),
+    )
+    for loading, uniqueness, name, other in levels:
+        wanted = ranked(factor_quantities(theirs[name], theirs[other]))
+        assert not differences(ranked(factor_quantities(loading, uniqueness)), wanted)
+        assert differences(ranked(factor_quantities(2 * loading, uniqueness)), wanted)
+        shuffled = rng.permutation(loading, axis=0)[:, :, :1]  # one factor is not several
+        assert differences(ranked(factor_quantities(shuffled, uniqueness)), wanted)
