@@ -4,13 +4,26 @@ import math
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats
 
 from mien.models.fitting import make_problem
 from mien.models.spec import ModelSpec
-from mien.priors import LIBRARY, LKJ, Entry, HalfNormal, HalfStudentT, LogNormal, Normal, Source, Statement
+from mien.priors import (
+    LIBRARY,
+    LKJ,
+    Entry,
+    Fixed,
+    HalfNormal,
+    HalfStudentT,
+    LogNormal,
+    Normal,
+    Source,
+    Statement,
+)
 from mien.simulation.implied import _response, _table, implied_share
+from mien.simulation.model_draws import draw_model
 from mien.study.errors import SpecError
 
 DRAWS = 4000
@@ -114,6 +127,26 @@ def test_an_uncentred_column_widens_the_intercept_as_the_words_say():
         sd = outcome.priors["Intercept"].prior.sd / table["y"].std(ddof=0)
         assert (sd == pytest.approx(2.5)) != widened
     assert sd == pytest.approx(math.hypot(2.5, 1.5 / 2.5))  # mean and sd of x
+
+
+def test_a_curve_bends_as_the_page_says():
+    """Smooths have the prior of a group sd; .93 rather than .95 of the curves bend less than its bound."""
+
+    def share(entry, draws=1500):
+        time = np.tile(np.linspace(0.0, 6.0, 40), 5)
+        y = 80.0 + 7.0 * np.random.default_rng(1).normal(size=len(time))
+        spec = ModelSpec("y ~ 1", smooths=("s(time)",), priors={"sd": entry, "sigma": Fixed(1e-6)})
+        outcome = make_problem(spec, pd.DataFrame({"y": y, "time": time}))[0].outcomes[0]
+        line, rng, within = np.column_stack([np.ones(40), time[:40]]), np.random.default_rng(2), 0
+        for _ in range(draws):
+            curve = draw_model(outcome, rng).outcome.response[:40]
+            bends = curve - line @ np.linalg.lstsq(line, curve, rcond=None)[0]
+            within += bends.std() < LIBRARY.default("sd").implies.upper * y.std()
+        return within / draws
+
+    error = math.sqrt(0.93 * 0.07 / 1500)
+    assert abs(share("group-sd") - 0.93) <= 4 * error
+    assert abs(share("group-sd:wide") - 0.93) > 4 * error
 
 
 # A user's own
