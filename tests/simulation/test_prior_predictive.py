@@ -267,6 +267,14 @@ def test_a_single_prior_is_told_by_what_it_is_of(only, factor, expected, smile):
     assert expected in flagged(prior_predictive(times(valence(), smile, factor, only=only), smile, draws=200))
 
 
+def test_what_is_held_fixed_is_not_told(smile):
+    held = {"valence": Fixed(0.0), "sd:1|participant": Fixed(1e-5)}
+    result = prior_predictive(valence(priors=held), smile, draws=80)
+    assert not {"effect", "persons"} & {check for check, _ in flagged(result)}
+    assert (result.table["limit"] == "none: held fixed").sum() == 2
+    assert not result.table["quantity"].str.contains("opposite sign").any()
+
+
 def test_limits_can_be_changed_and_have_reasons(smile):
     assert set(REASONS) == set(LIMITS.__dataclass_fields__)
     assert {kind for kind, _ in REASONS.values()} <= {"rule", "convention"}
@@ -376,6 +384,13 @@ def test_co_activation_passes_and_wrong_priors_are_told(trials):
     ):
         wrong = prior_predictive(co_activation(2, between=1, priors=priors), trials, draws=200)
         assert expected in flagged(wrong), (priors, flagged(wrong))
+
+
+def test_co_activation_of_stimuli_without_factors_between_has_one_level(trials):
+    result = prior_predictive(co_activation(2, between=0, part="stimulus_driven"), trials, draws=80)
+    assert result.verdict == "passed", result.sentences
+    assert "correlation|between" not in result.arrays
+    assert not result.table["quantity"].str.contains("loadings between").any()
 
 
 def test_factors_of_the_prior_have_closed_forms(trials):

@@ -68,7 +68,7 @@ def factor_draws(tree: xr.DataTree) -> FactorDraws:
 
     def drawn(name: str) -> np.ndarray:
         values = posterior[name].to_numpy()
-        return values.reshape(-1, *values.shape[2:])
+        return values.reshape(values.shape[0] * values.shape[1], *values.shape[2:])
 
     shapes = tuple(str(name) for name in posterior["blend_shape"].to_numpy())
     between = np.full(len(shapes), np.nan)

@@ -8,6 +8,7 @@ from mien.simulation.prior_predictive.result import CI_PROB, EXPECTED, Row
 
 __all__ = ["Judge", "Summary", "number", "summary_of"]
 
+HELD = "none: held fixed"
 LARGEST = 1e30  # what is told of a number without end
 
 
@@ -72,6 +73,8 @@ class Judge(NamedTuple):
     ) -> Row:
         """A size above 0: its median may be `wide`, and the upper end of its interval must reach `narrow`."""
         told = summary_of(draws)
+        if told.lower == told.upper:
+            return self.row(quantity, told, units, HELD, observed=observed)
         limit = _ends("upper end", narrow, "median", wide)
         return self.row(
             quantity, told, units, limit, _between(told.upper, narrow, told.median, wide), observed
@@ -80,6 +83,8 @@ class Judge(NamedTuple):
     def effect(self, quantity: str, draws: np.ndarray, units: str, narrow: float, wide: float) -> Row:
         """Something of either sign: its interval must reach as far as `narrow` and may reach `wide`."""
         told = summary_of(draws)
+        if told.lower == told.upper:
+            return self.row(quantity, told, units, HELD)
         limit = _ends("reaches", narrow, "reaches", wide)
         return self.row(quantity, told, units, limit, _between(told.reach, narrow, told.reach, wide))
 

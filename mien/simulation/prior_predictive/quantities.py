@@ -26,7 +26,7 @@ from mien.models.smooths import is_smooth_term
 __all__ = ["WHO", "Effect", "ShapeDraws", "Step", "replicated"]
 
 WHO = "participant"
-NUMBERS = 25_000_000  # replicates of all shapes together
+NUMBERS = 12_000_000  # replicates of all shapes together
 TIMES = 41  # at which courses are looked at
 REACH = 30.0  # of a logit
 LINKED_DRAWS, LINKED_PERSONS = 200, 12  # of persons' mean responses, which are integrals
@@ -137,7 +137,7 @@ class ShapeDraws:
         for term in self.person_terms:
             sd = self.drawn(f"{term}|{WHO}_sigma") * (1.0 if term == "1" else self.step(term).size)
             other = None
-            if term != "1" and term in self.posterior:
+            if term != "1" and term in self.posterior and self.drawn(term).any():
                 mean = self.drawn(term)[:, None]
                 other = (np.sign(mean + self.drawn(f"{term}|{WHO}")) != np.sign(mean)).mean(axis=1)
             yield term, (sd, other)
