@@ -7,6 +7,9 @@ Import rule: this folder imports `mien.study` only. Engines translate these valu
     statements      what a prior says about data, as data
     library         entries with their sources: the default of each role and variants, read from library.toml
     resolution      defaults and the user's own → one prior per parameter, on the scale of the data
+    library_table   the library as a page of docs/
+    elicitation, answers, people, quantiles, family_fits, earlier_results   entries from answers, pilots, publications
+    powers          a prior to a power; log densities
     frozen          priors that do not move any more, under one sha256
 """
 

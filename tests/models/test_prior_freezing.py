@@ -155,3 +155,9 @@ def test_co_activation_is_frozen_by_role_for_any_number_of_factors():
     assert freeze_priors(co_activation(3), None).sha256 == frozen.sha256
     assert freeze_priors(co_activation(3, part="spontaneous"), None).sha256 != frozen.sha256
     frozen.check_registered()
+
+
+def test_an_entry_of_co_activation_is_in_its_own_units():
+    entry = replace(LIBRARY.default("uniqueness"), times="outcome")
+    with pytest.raises(SpecError, match="times outcome"):
+        co_activation(2, priors={"uniqueness": entry})

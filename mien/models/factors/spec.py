@@ -83,6 +83,11 @@ class FactorSpec:
                     f"priors[{name!r}]: expected an entry of role {name}, found {prior.id}, which is one of role "
                     f"{prior.role}."
                 )
+            if isinstance(prior, Entry) and prior.times != "none":
+                raise SpecError(
+                    f"priors[{name!r}]: expected an entry in sds within groups (times none), found {prior.id}, whose "
+                    f"numbers are times {prior.times}."
+                )
             if not isinstance(prior.prior if isinstance(prior, Entry) else prior, PRIORS[name]):
                 raise SpecError(
                     f"priors[{name!r}]: expected {PRIORS[name].__name__}, found {prior!r}: none of them may be 0."
