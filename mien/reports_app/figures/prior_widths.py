@@ -146,23 +146,24 @@ def width_curves(widths: pd.DataFrame, *, units: str = "coefficient units") -> a
     shown: Any = widths[widths["blend_shape"].isin(names) & widths["mean"].notna()]
     ends = [float(shown["eti_lower"].min()), float(shown["eti_upper"].max()), 0.0]
     room = 0.05 * (max(ends) - min(ends))
-    y = alt.Scale(domain=[min(ends) - room, max(ends) + room], nice=False)
+    limits = (min(ends) - room, max(ends) + room)
     panels = [
-        _curve(shown[shown["blend_shape"] == name], name, y, units if place % 2 == 0 else "")
+        _curve(shown[shown["blend_shape"] == name], name, limits, units if place % 2 == 0 else "")
         for place, name in enumerate(names)
     ]
     return alt.concat(*panels, columns=2, spacing=GAP)
 
 
-def _curve(rows: Any, name: str, scale: alt.Scale, units: str) -> Layers:
+def _curve(rows: Any, name: str, domain: tuple[float, float], units: str) -> Layers:
     colour = POSITIVE_INK if float(rows["mean"].iloc[-1]) > 0 else NEGATIVE_INK
     x = _widths_axis(sorted(set(rows["factor"])))
     axis = alt.Axis(
         title=units or None, grid=False, tickCount=5,
         labelExpr="datum.value == 0 ? '0' : format(datum.value, '+~g')",
     )  # fmt: skip
-    limits = pd.DataFrame({"low": [-float(rows["rope"].iloc[0])], "high": [float(rows["rope"].iloc[0])]})
-    rope = alt.Chart(limits).mark_rect(color=GRID, opacity=0.8, clip=True).encode(
+    scale, half = alt.Scale(domain=list(domain), nice=False), float(rows["rope"].iloc[0])
+    limits = pd.DataFrame({"low": [max(-half, domain[0])], "high": [min(half, domain[1])]})
+    rope = alt.Chart(limits).mark_rect(color=GRID, opacity=0.8).encode(
         y=alt.Y("low:Q", scale=scale, axis=axis), y2="high:Q"
     )  # fmt: skip
     zero = alt.Chart().mark_rule(color=MUTED, strokeWidth=1).encode(y=alt.datum(0, scale=scale))
