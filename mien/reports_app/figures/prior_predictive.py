@@ -123,7 +123,8 @@ def _activations(result: PriorPredictive, shape: str) -> Chart:
     simulated, observed = (result.arrays[f"{name}|{shape}"] for name in ("simulated", "observed"))
     possible = result.arrays.get(f"possible|{shape}")
     low, high = _window(simulated, observed, possible)
-    edges = np.linspace(low, high, BINS + 1)
+    edges = _edges(low, high, possible)
+    low, high = float(edges[0]), float(edges[-1])
     x = alt.X("x:Q", scale=alt.Scale(domain=[low, high], nice=False), axis=_axis(_units(result, shape)))
     layers: list[Any] = []
     if possible is not None:
@@ -144,6 +145,15 @@ def _activations(result: PriorPredictive, shape: str) -> Chart:
     told += [f"{100 * beyond:.0f} % of the hill lies outside the picture"] if beyond > 0.02 else []
     title = _title(_plain(shape), told)
     return alt.layer(*layers).properties(width=WIDTH, height=HEIGHT, title=title)
+
+
+def _edges(low: float, high: float, possible: np.ndarray | None) -> np.ndarray:
+    """Of bins; what can occur begins with a bin."""
+    step = (high - low) / BINS
+    if possible is None or not low < possible[0] < high:
+        return np.linspace(low, high, BINS + 1)
+    first, last = np.ceil((low - possible[0]) / step - 1e-9), np.floor((high - possible[0]) / step + 1e-9)
+    return possible[0] + step * np.arange(first, last + 1)
 
 
 def _window(simulated: np.ndarray, observed: np.ndarray, possible: np.ndarray | None) -> tuple[float, float]:
