@@ -11,7 +11,18 @@ import xarray as xr
 from mien.models.engines.problem import Outcome, Problem, Settings
 from mien.priors import Prior, ResolvedPrior
 
-__all__ = ["Refit", "refitted", "with_priors"]
+__all__ = [
+    "Refit",
+    "evidence_of",
+    "refitted",
+    "sampled_evidence",
+    "settings_of",
+    "stored_evidence",
+    "with_priors",
+]
+
+POINTS, RUNS = 2000, 4  # of a fit that only an evidence is wanted from
+KHAT = 0.7  # of its weights: above it their mean is not trusted
 
 
 class Refit(NamedTuple):
@@ -46,6 +57,24 @@ def refitted(outcomes: Sequence[Outcome], settings: Settings) -> Refit:
     failed = ["" if one.get("passed") else str(one.get("reason") or "no verdict") for one in verdicts]
     evidence = np.array([evidence_of(one) for one in verdicts]).reshape(-1, 2)
     return Refit(posterior_tree(problem, None, sampled, ()), failed, evidence[:, 0], evidence[:, 1])
+
+
+def sampled_evidence(outcome: Outcome, seed: int) -> tuple[float, float]:
+    """Log evidence of one outcome and its error, from one attempt of weighted points; NaN where the weights fail."""
+    from mien.models.engines.collapsed.engine import outcome_seed, prepare
+    from mien.models.engines.collapsed.importance import importance_sample
+
+    prepared = prepare(Problem("gaussian", (outcome,)), of_series=True)[0]
+    found = importance_sample(
+        prepared.density,
+        points=POINTS,
+        runs=RUNS,
+        seed=outcome_seed(seed, outcome.name),
+        start=prepared.start,
+    )
+    if found.khat > KHAT:
+        return np.nan, np.nan
+    return found.log_evidence, found.log_evidence_mcse
 
 
 def settings_of(fit: xr.DataTree, seed: int) -> Settings:

@@ -34,7 +34,13 @@ from mien.models.predictive_density import picked_draws
 from mien.models.refit import check_rows, coefficients_of, natural_of, outcome_of
 from mien.models.sensitivity.given_theta import flat_coefficients, given_theta
 from mien.models.sensitivity.parts import point_of_draws, stored_priors
-from mien.models.sensitivity.refitting import refitted, settings_of, stored_evidence, with_priors
+from mien.models.sensitivity.refitting import (
+    refitted,
+    sampled_evidence,
+    settings_of,
+    stored_evidence,
+    with_priors,
+)
 from mien.models.sensitivity.scaling import DRAWS, cannot_refit
 from mien.models.sensitivity.weights import KHAT, mean_and_mcse, weights_of
 from mien.priors import Fixed, Normal
@@ -51,9 +57,6 @@ WIDTH_COLUMNS = (
     "log_bayes_factor_mcse", "log_evidence_change", "how", "bayes_factor_how", "khat", "reason",
 )  # fmt: skip
 MIXTURE, REFIT, WEIGHTED, FAILED = "exact given theta", "refit", "reweighted", "not reliable"
-FEW = (
-    500  # draws of a chain of a fit that only an evidence is wanted from, whose error is that of its weights
-)
 SAVAGE_DICKEY, EVIDENCES = "density at 0", "ratio of evidences"
 NO_MIXTURE = "the family has no exact posterior given its parameters"
 
@@ -289,27 +292,22 @@ class _Evidences:
         self.own = stored_evidence(fit, shape)
         self._none: tuple[float, float] | None = None
 
-    def _again(self, prior: Normal | Fixed, number: int, most: int | None = None):
+    def _with(self, prior: Normal | Fixed) -> Outcome:
         effect = self.asked.effect
-        changed = with_priors(self.outcome, lambda name, given: prior if name == effect else given)
-        settings = settings_of(self.fit, self.asked.seed + number)
-        if most is not None:
-            settings = replace(settings, draws=min(most, settings.draws))
-        return changed, refitted([changed], settings)
+        return with_priors(self.outcome, lambda name, given: prior if name == effect else given)
 
     def none(self) -> tuple[float, float]:
         """Log evidence without the effect, and its error; NaN where refits are not wanted or it is refused."""
         if not self.asked.refit or not np.isfinite(self.own[0]):
             return np.nan, np.nan
         if self._none is None:
-            found = self._again(Fixed(0.0), 101, FEW)[1]
-            failed = bool(found.failed[0])
-            self._none = (np.nan, np.nan) if failed else (float(found.log_evidence[0]), float(found.mcse[0]))
+            self._none = sampled_evidence(self._with(Fixed(0.0)), self.asked.seed + 101)
         return self._none
 
     def wide(self, prior: Normal) -> tuple[_OfEffect, float] | None:
         """What y says of the effect at a refit's draws, and the change of the log evidence; None where it failed."""
-        changed, found = self._again(prior, 102)
+        changed = self._with(prior)
+        found = refitted([changed], settings_of(self.fit, self.asked.seed + 102))
         if found.failed[0]:
             return None
         total = found.tree["posterior"].sizes["chain"] * found.tree["posterior"].sizes["draw"]
