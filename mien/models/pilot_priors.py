@@ -52,7 +52,7 @@ def pilot_prior(
     Parameters
     ----------
     parameter : as priors are named: "valence", "sd:valence|participant", "sigma", "rho", "corr:participant".
-    shape : of a fit with several blend shapes.
+    shape : of a fit with several blend shapes; None takes the only one.
     name, weight, family, details : as in `mien.priors.elicitation.from_draws`; units are "raw".
 
     Raises
@@ -89,6 +89,8 @@ def _outcome(fit: xr.DataTree, shape: str | None) -> str | None:
     known = outcomes_of(fit)
     if shape in known:
         return shape
+    if shape is None and len(known) == 1:
+        return known[0]
     names = [str(one) for one in known if one is not None]
     found = "none" if shape is None else repr(shape)
     if not names:

@@ -26,7 +26,7 @@ __all__ = [
 UNITS = ("raw", "standardised", "difference")
 MISFIT = 0.10  # of the answers' range (quantiles), or in probability (chips, draws): refused above it
 LEVEL = 0.95
-NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
+NAME = re.compile(r"[A-Za-z0-9][\w.:|-]*")
 HELD = {
     "Intercept": "the intercept", "beta": "the coefficient", "sd": "the standard deviation between groups",
     "corr": "the correlation of two effects", "sigma": "the residual standard deviation",
