@@ -1,0 +1,227 @@
+"""A study's priors as a document of their own: one HTML file like the report, and a PDF to attach.
+
+Both hold the same content, made from the same parts. HTML: no script, nothing loaded, texts escaped. PDF: typst sets a
+template of ours; texts come to it as data (a JSON file that it reads), never as markup, so that nothing in them is
+evaluated. Its fonts are those inside typst, so that the same parts give the same bytes on every machine.
+"""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from importlib import resources
+from typing import Any, NamedTuple
+
+import pandas as pd
+from jinja2 import DictLoader, Environment, StrictUndefined
+from markupsafe import Markup
+
+from mien.reports_app.barg import DOI, BargItem
+from mien.reports_app.documents import content_security_policy
+from mien.reports_app.prior_part import Figure, PriorPart
+
+__all__ = ["BargRow", "barg_rows", "prior_document_html", "prior_document_pdf"]
+
+TEMPLATES = ("page.html.j2", "prior_page.html.j2", "priors.html.j2", "table.html.j2")
+SYMBOLS: Mapping[str, str] = {"done": "✓", "not done": "✗", "not applicable": "–"}
+LIMITS = (
+    "That priors were stated, checked and varied does not make them right, nor the model.",
+    "That an answer stays under other widths is said of the widths that were tried, of one prior at a time, in this "
+    "model.",
+    "A prior predictive check tells whether a model can expect what faces do; its limits are conventions.",
+    "Priors that were put on the scale of these data know how much these data scatter.",
+    "A hash tells that priors were not changed, not when somebody first looked at the data.",
+)
+EMPTY = "No model was fitted, so that there are no priors to tell of."
+PT_PER_PX = 0.6  # of figures in print: type of 12 px becomes 7 pt
+WIDEST = 482.0  # pt, of the text on A4
+PRINTED = "Libertinus Serif"  # inside typst
+LONG_WORD, PIECE = 16, 12  # characters of a word that may break, and between its breaks
+NARROW, WIDEST_COLUMN = (
+    24,
+    60,
+)  # characters: a column up to the first is as wide as it is, none counts beyond the other
+
+
+class BargRow(NamedTuple):
+    """An item of the checklist as text: its step, letter and title, what it asks, status in words and as a symbol."""
+
+    step: str
+    title: str
+    asks: str
+    status: str
+    symbol: str
+    evidence: str
+
+
+def barg_rows(items: Sequence[BargItem]) -> list[BargRow]:
+    """The checklist of `mien.reports_app.barg` for readers."""
+    return [
+        BargRow(
+            one.step,
+            f"{one.item} {one.title}".strip(),
+            one.asks,
+            one.status,
+            SYMBOLS[one.status],
+            one.evidence,
+        )
+        for one in items
+    ]
+
+
+def _counts(items: Sequence[BargRow]) -> str:
+    """`Of 27 items of the …, 18 are done, 6 not done and 3 not applicable.`"""
+    told = [f"{sum(one.status == status for one in items)} {status}" for status in SYMBOLS]
+    return (
+        f"Of {len(items)} items of the Bayesian Analysis Reporting Guidelines (Kruschke, 2021, doi:{DOI}), "
+        f"{told[0].replace(' ', ' are ', 1)}, {told[1]} and {told[2]}. Titles and questions are in our own words."
+    )
+
+
+# HTML
+
+
+def prior_document_html(
+    parts: Sequence[PriorPart], barg: Sequence[BargItem] = (), study_name: str = "", *, note: str = ""
+) -> str:
+    """The priors of a study's fits as one HTML file.
+
+    Parameters
+    ----------
+    parts : from `prior_part`, the main one first. barg : from `mien.reports_app.barg.barg`.
+    study_name : the title. note : a sentence that stands above everything.
+    """
+    style = _packaged("style.css")
+    items = barg_rows(barg)
+    environment = Environment(
+        loader=DictLoader({name: _packaged(name) for name in TEMPLATES}), autoescape=True, undefined=StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    return environment.get_template("prior_page.html.j2").render(
+        title=study_name, note=note, style=Markup(style), policy=content_security_policy(style),  # noqa: S704
+        lead=_lead(parts), parts=parts, items=items, counts=_counts(items), limits=LIMITS,
+    )  # fmt: skip
+
+
+def _lead(parts: Sequence[PriorPart]) -> str:
+    return parts[0].lead if parts else EMPTY
+
+
+def _packaged(name: str) -> str:
+    return resources.files("mien.reports_app").joinpath("templates", name).read_text(encoding="utf-8")
+
+
+# PDF
+
+
+def prior_document_pdf(
+    parts: Sequence[PriorPart], barg: Sequence[BargItem] = (), study_name: str = "", *, note: str = ""
+) -> bytes:
+    """The same as PDF on A4, with page numbers; dated by the newest fit, so that the same parts give the same bytes.
+
+    Parameters
+    ----------
+    parts, barg, study_name, note : as in `prior_document_html`.
+    """
+    return _set(parts, barg, study_name, note, form="pdf")
+
+
+def _set(
+    parts: Sequence[PriorPart], barg: Sequence[BargItem], study_name: str, note: str, *, form: str
+) -> Any:
+    """Typst's output: bytes, or of "png" a list of pages where they are several."""
+    import typst
+
+    pictures: dict[str, bytes] = {}
+    items = barg_rows(barg)
+    content = {
+        "title": study_name, "note": note, "lead": _lead(parts), "limits": LIMITS, "counts": _counts(items),
+        "parts": [_part(part, pictures) for part in parts],
+        "barg": [one._asdict() | {"evidence": _breakable(one.evidence)} for one in items],
+    }  # fmt: skip
+    files = {
+        "main.typ": _packaged("priors.typ").encode(),
+        "content.json": json.dumps(content, ensure_ascii=False).encode(), **pictures,
+    }  # fmt: skip
+    made: Any = typst.compile
+    return made(files, format=form, timestamp=_moment(parts))
+
+
+def _moment(parts: Sequence[PriorPart]) -> int:
+    """When the newest fit was made, s since 1970; 0 where none says."""
+    known = []
+    for part in parts:
+        try:
+            known.append(datetime.fromisoformat(part.made).timestamp())
+        except ValueError:
+            continue
+    return int(max(known, default=0))
+
+
+def _part(part: PriorPart, pictures: dict[str, bytes]) -> dict[str, Any]:
+    expected, sensitivity = part.expected, part.sensitivity
+    return {
+        "fit": part.fit, "formula": part.formula, "lead": part.lead, "warnings": list(part.warnings),
+        "status": [[what, _breakable(whole or short)] for what, short, whole in part.status], "frozen": part.frozen,
+        "rows": [row._asdict() | {"parameter": _breakable(row.parameter), "prior": row.prior} for row in part.rows],
+        "scale": part.scale,
+        "expected": {
+            "missing": expected.missing, "command": expected.command, "passed": expected.verdict == "passed",
+            "sentences": list(expected.sentences), "figures": _figures(expected.figures, pictures),
+            "looked": _table(expected.looked), "table": _table(expected.table), "limits": _table(expected.limits),
+        },
+        "sensitivity": {
+            "missing": sensitivity.missing, "command": sensitivity.command, "sentences": list(sensitivity.sentences),
+            "counts": _table(sensitivity.counts), "table": _table(sensitivity.table),
+        },
+        "widths_missing": list(part.widths_missing),
+        "robustness": [
+            {"title": one.title, "sentences": list(one.sentences), "figures": _figures(one.figures, pictures),
+             "table": _table(one.table)}
+            for one in part.robustness
+        ],
+    }  # fmt: skip
+
+
+def _figures(figures: Sequence[Figure], pictures: dict[str, bytes]) -> list[dict[str, Any]]:
+    found = []
+    for one in figures:
+        name = f"figure{len(pictures)}.svg"
+        svg = _printed(str(one.svg))
+        pictures[name] = svg.encode()
+        found.append({"file": name, "label": one.label, "caption": one.caption, "width": _width(svg)})
+    return found
+
+
+def _printed(svg: str) -> str:
+    """A figure of the page in the ink and type of the print."""
+    svg = re.sub(r"var\(--[\w-]+, ([^)]+)\)", r"\1", svg)
+    return re.sub(r'font-family="[^"]*"', f'font-family="{PRINTED}"', svg)
+
+
+def _width(svg: str) -> float:
+    found = re.search(r'<svg[^>]* width="([\d.]+)"', svg)
+    return min(float(found[1]) * PT_PER_PX, WIDEST) if found else WIDEST
+
+
+def _table(frame: pd.DataFrame) -> dict[str, Any]:
+    """Headings, rows, and widths: 0 of a narrow column, else in relation to the other broad ones."""
+    rows = [[str(cell) for cell in row] for row in frame.itertuples(index=False, name=None)]
+    heads = [str(name) for name in frame.columns]
+    longest = [max([len(row[place]) for row in rows] + [0]) for place in range(len(heads))]
+    widths = [0 if long <= NARROW else min(long, WIDEST_COLUMN) for long in longest]
+    return {"heads": heads, "rows": [[_breakable(cell) for cell in row] for row in rows], "widths": widths}
+
+
+def _breakable(text: str) -> str:
+    """Long words may break after : | _ [ , / and else every so many letters (zero-width spaces)."""
+    return re.sub(rf"\S{{{LONG_WORD},}}", lambda found: _broken(found[0]), text)
+
+
+def _broken(word: str) -> str:
+    pieces = re.split(r"(?<=[:|_\[,/.])", word)
+    return "\u200b".join(
+        "\u200b".join(piece[at : at + PIECE] for at in range(0, len(piece), PIECE))
+        for piece in pieces
+        if piece
+    )
