@@ -62,7 +62,16 @@ from mien.study.formula import parse_formula
 if TYPE_CHECKING:
     from mien.models.statistics import Statistics
 
-__all__ = ["data_sha256", "fit", "make_problem", "overrides_of", "parameter_names", "spec_of"]
+__all__ = [
+    "KNOWN_ERRORS",
+    "data_sha256",
+    "fit",
+    "fit_attrs",
+    "make_problem",
+    "overrides_of",
+    "parameter_names",
+    "spec_of",
+]
 
 PERFECT_FIT = 1e-5  # residual sd over sd of the outcome; float32 activations are known to 6e-8 of their size
 KNOWN_ERRORS = Entry(
@@ -138,7 +147,7 @@ def fit(  # noqa: PLR0913  (the public face)
     chosen, reason = _choose(engine, problem)
     sampled = chosen.sample(problem, Settings(draws, chains, seed, group_effects), progress)
     tree = posterior_tree(problem, rows, sampled, scales)
-    attrs = _attrs(spec, problem, origin.told, sampled, chosen.name)
+    attrs = fit_attrs(spec, problem, origin.told, sampled, chosen.name)
     attrs |= {
         "engine": chosen.name, "engine_reason": reason, "seed": int(seed),
         "data_sha256": origin.sha256, "recipe_sha256": origin.recipe_sha256,
@@ -401,9 +410,10 @@ def _moments(
     return mean, float(np.sqrt((inside + float(count @ (values - mean) ** 2)) / total))
 
 
-def _attrs(
+def fit_attrs(
     spec: ModelSpec, problem: Problem, told: "OutcomeRows | Statistics", sampled: list[Draws], engine: str
 ) -> dict[str, str | int]:
+    """What a fit says of itself besides its draws: model, priors, coding, what was left out, versions."""
     notes = {outcome.name: d.note for outcome, d in zip(problem.outcomes, sampled, strict=True) if d.note}
     verdicts = {
         outcome.name: _finite(d.verdict)

@@ -27,7 +27,7 @@ from mien.models.scoring import person_level, variance_of_sums
 from mien.models.smooths import is_smooth_term
 from mien.study.errors import FitError
 
-__all__ = ["PERSON_COLUMNS", "RELIABILITY_COLUMNS", "person_effects", "reliability"]
+__all__ = ["PERSON_COLUMNS", "RELIABILITY_COLUMNS", "person_effects", "reliability", "reliability_variances"]
 
 WHO = "participant"
 PERSON_COLUMNS = (
@@ -222,7 +222,7 @@ def reliability(fit: xr.DataTree, *, by_person: bool = False, ci_prob: float = 0
     rows = []
     for shape in outcomes_of(fit):
         verdict = {"verdict": "failed" if (shape or "") in failed else "passed"}
-        for name, person, persons, count, true, error in _variances(fit, shape, by_person):
+        for name, person, persons, count, true, error in reliability_variances(fit, shape, by_person):
             draws = np.divide(true, true + error, out=np.zeros_like(true), where=true + error > 0)
             rows.append(
                 {
@@ -237,13 +237,14 @@ def reliability(fit: xr.DataTree, *, by_person: bool = False, ci_prob: float = 0
 type _Variances = tuple[str, str, int, float, np.ndarray, np.ndarray]
 
 
-def _variances(fit: xr.DataTree, shape: str | None, by_person: bool) -> Iterator[_Variances]:
+def reliability_variances(fit: xr.DataTree, shape: str | None, by_person: bool) -> Iterator[_Variances]:
     """Effect, person, persons, rows, and (draw,) var(u) and var(error)."""
     mine = _persons(fit, shape, "reliability")
     natural = natural_of(fit, shape, mine.outcome)
     roots = factor_roots(mine.outcome, natural)
     order, gap = _along_series(mine.outcome)
     sd = np.sqrt(row_variance(mine.outcome, natural.sigma))
+    inside = [other for name, other in roots.items() if name != WHO and _nested(other.codes, mine.codes)]
     errors, told, counts = [], [], []
     for person in range(len(mine.levels)):
         at = order[mine.codes[order] == person]
@@ -251,9 +252,8 @@ def _variances(fit: xr.DataTree, shape: str | None, by_person: bool) -> Iterator
             continue
         contrast, can_tell = _contrast(mine.own[at], mine.outcome.root_precision[at])
         error = variance_of_sums(sd[:, at], natural.rho, gap[at], contrast)
-        for factor, other in roots.items():
-            if factor != WHO and _nested(other.codes, mine.codes):
-                error = error + _of_levels(other, at, contrast)
+        for other in inside:
+            error = error + _of_levels(other, at, contrast)
         errors.append(error)
         told.append((person, can_tell))
         counts.append(len(at))

@@ -31,7 +31,16 @@ from mien.study.errors import FitError
 if TYPE_CHECKING:
     from mien.models.engines.factor_sampler import FactorDraws
 
-__all__ = ["ENGINES", "FactorPosterior", "communality", "correlations", "fit_factors", "sampled_factors"]
+__all__ = [
+    "ENGINES",
+    "FactorPosterior",
+    "communality",
+    "correlations",
+    "factor_attrs",
+    "factor_tree",
+    "fit_factors",
+    "sampled_factors",
+]
 
 ENGINES = ("collapsed", "nuts")
 MAX_STORED = 1_000_000  # values of observed_data, as everywhere
@@ -87,8 +96,8 @@ def fit_factors(
         progress(0, 1, FAMILY)
     chosen = "collapsed" if engine == "auto" else engine
     posterior = sampled_factors(spec, rows, Settings(draws, chains, seed, True), engine=chosen)
-    tree = _tree(rows, posterior)
-    tree.attrs.update(_attrs(spec, rows, posterior, seed))
+    tree = factor_tree(rows, posterior)
+    tree.attrs.update(factor_attrs(spec, rows, posterior, seed))
     tree.attrs["engine"] = chosen
     tree.attrs["engine_reason"] = "asked for" if engine != "auto" else "scores are integrated out"
     verdict = factor_gate(posterior)
@@ -248,7 +257,8 @@ def _rotation(alignment: Alignment, posterior: FactorPosterior) -> list[dict[str
 # The tree
 
 
-def _tree(rows: FactorRows, posterior: FactorPosterior) -> xr.DataTree:
+def factor_tree(rows: FactorRows, posterior: FactorPosterior) -> xr.DataTree:
+    """The posterior's DataTree, named."""
     within, between = posterior.within, posterior.between
     chains, draws = posterior.stats["energy"].shape
     coords = {
@@ -298,7 +308,8 @@ def _tree(rows: FactorRows, posterior: FactorPosterior) -> xr.DataTree:
     return xr.DataTree.from_dict(groups)
 
 
-def _attrs(spec: FactorSpec, rows: FactorRows, posterior: FactorPosterior, seed: int) -> dict[str, Any]:
+def factor_attrs(spec: FactorSpec, rows: FactorRows, posterior: FactorPosterior, seed: int) -> dict[str, Any]:
+    """What a fit says of itself besides its draws."""
     transforms = {name: list(one) for name, one in rows.transforms.items()}
     priors = {name: one.to_dict() for name, one in spec.resolved_priors.items()}
     return {

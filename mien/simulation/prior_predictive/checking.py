@@ -13,6 +13,7 @@ from mien.models.diagnostics import outcomes_of
 from mien.models.factors.spec import FAMILY, FactorSpec
 from mien.models.levels import labels_in_use
 from mien.models.spec import ModelSpec
+from mien.priors import FrozenPriors
 from mien.simulation.prior_predictive import factor_checks, formula_checks
 from mien.simulation.prior_predictive.limits import LIMITS, Limits
 from mien.simulation.prior_predictive.possible import (
@@ -36,7 +37,7 @@ POINTS = 2000  # of a picture's draws
 CURVES = 40
 
 
-def prior_predictive(
+def prior_predictive(  # noqa: PLR0913  (the public face)
     spec: ModelSpec | FactorSpec | str,
     data: pd.DataFrame,
     *,
@@ -46,6 +47,7 @@ def prior_predictive(
     limits: Limits = LIMITS,
     shapes: Sequence[str] = (),
     possible: Sequence[float] | None = None,
+    frozen: FrozenPriors | None = None,
 ) -> PriorPredictive:
     """What a model's priors expect, in activation units, and whether that is sensible.
 
@@ -57,6 +59,7 @@ def prior_predictive(
     limits : where something is told wide, narrow or impossible.
     shapes : only these; () takes all, of a model with curves one typical shape (the median sd), and says so.
     possible : lowest and highest value that can occur; None takes them from the table's columns.
+    frozen : priors of `mien.models.freeze_priors`, instead of those that would be resolved on these data.
 
     Returns
     -------
@@ -70,11 +73,13 @@ def prior_predictive(
     given = check_possible(possible)
     if isinstance(spec, FactorSpec):
         own = replace(spec, shapes=tuple(shapes)) if shapes else spec
-        tree = prior_draws(own, data, participants=participants, draws=draws, seed=seed)
+        tree = prior_draws(own, data, participants=participants, draws=draws, seed=seed, frozen=frozen)
         return _of_factors(own, tree, given or possible_values(data, "activation"), limits, seed)
     model = ModelSpec(spec) if isinstance(spec, str) else spec
     chosen = _chosen(model, data, shapes)
-    tree = prior_draws(chosen.spec, chosen.data, participants=participants, draws=draws, seed=seed)
+    tree = prior_draws(
+        chosen.spec, chosen.data, participants=participants, draws=draws, seed=seed, frozen=frozen
+    )
     single = given or possible_values(data, parse_formula(model.formula).response)
     return _of_formula(model, tree, chosen, single, limits)
 

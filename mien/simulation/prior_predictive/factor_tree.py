@@ -10,9 +10,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from mien.models.factors.fitting import FactorPosterior
-from mien.models.factors.fitting import _attrs as attributes_of
-from mien.models.factors.fitting import _tree as tree_of
+from mien.models.factors.fitting import FactorPosterior, factor_attrs, factor_tree
 from mien.models.factors.rotation import Alignment
 from mien.models.factors.rows import factor_rows
 from mien.models.factors.spec import FactorSpec
@@ -26,8 +24,8 @@ def prior_factor_tree(
     """The tree of (chain, draw) draws."""
     rows = factor_rows(spec, data, participants)
     drawn = draw_factors(spec, len(rows.shapes), shape, np.random.default_rng(seed))
-    tree = tree_of(rows, drawn)
-    tree.attrs.update(attributes_of(spec, rows, drawn, seed))
+    tree = factor_tree(rows, drawn)
+    tree.attrs.update(factor_attrs(spec, rows, drawn, seed))
     return tree
 
 

@@ -12,11 +12,14 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from mien.models.engines.problem import Problem
 from mien.models.factors.spec import FactorSpec
-from mien.models.fitting import _attrs as attributes_of  # what `fit` writes beside the draws
-from mien.models.fitting import data_sha256, make_problem
+from mien.models.fitting import data_sha256, fit_attrs, make_problem
+from mien.models.outcomes import OutcomeRows
 from mien.models.posterior_tree import MAX_STORED_ROWS, posterior_tree
+from mien.models.prior_freezing import with_frozen, with_frozen_factors
 from mien.models.spec import ModelSpec
+from mien.priors import DataScale, FrozenPriors
 from mien.simulation.prior_predictive.factor_tree import prior_factor_tree
 from mien.simulation.prior_predictive.parameter_draws import draw_parameters
 from mien.study.errors import FitError
@@ -35,6 +38,7 @@ def prior_draws(
     participants: pd.DataFrame | None = None,
     draws: int = 400,
     seed: int = 0,
+    frozen: FrozenPriors | None = None,
 ) -> xr.DataTree:
     """Draws from the priors of a model, in the shape of its fit.
 
@@ -43,6 +47,7 @@ def prior_draws(
     spec : a ModelSpec, a FactorSpec or a formula. data, participants : as for `mien.fit`; they give the design, the
         rows and the scale of the default priors.
     draws : in all, rounded up to a multiple of four. seed : the same numbers for a shape, whichever others are there.
+    frozen : priors of `mien.models.freeze_priors`, instead of those that would be resolved on these data.
 
     Returns
     -------
@@ -57,10 +62,14 @@ def prior_draws(
     check_draws(draws, seed)
     shape = (CHAINS, -(-draws // CHAINS))
     if isinstance(spec, FactorSpec):
-        tree = prior_factor_tree(spec, data, participants, shape, seed)
+        own = spec if frozen is None else with_frozen_factors(spec, frozen)
+        tree = prior_factor_tree(own, data, participants, shape, seed)
     else:
         model = ModelSpec(spec) if isinstance(spec, str) else spec
-        tree = _formula_tree(model, data, participants, shape, seed)
+        problem, rows, scales = make_problem(model, data, participants)
+        if frozen is not None:
+            problem = with_frozen(problem, model, frozen)
+        tree = _formula_tree(model, (problem, rows, scales), shape, seed)
     return _marked(tree, data, participants, seed)
 
 
@@ -72,9 +81,12 @@ def check_draws(draws: object, seed: object) -> None:
 
 
 def _formula_tree(
-    spec: ModelSpec, data: pd.DataFrame, participants: pd.DataFrame | None, shape: tuple[int, int], seed: int
+    spec: ModelSpec,
+    made: tuple[Problem, OutcomeRows, list[DataScale]],
+    shape: tuple[int, int],
+    seed: int,
 ) -> xr.DataTree:
-    problem, rows, scales = make_problem(spec, data, participants)
+    problem, rows, scales = made
     if len(rows.frame) > MAX_STORED_ROWS:
         raise FitError(
             f"prior_draws: expected at most {MAX_STORED_ROWS:,} rows, found {len(rows.frame):,}: take fewer shapes; "
@@ -85,7 +97,7 @@ def _formula_tree(
         for outcome in problem.outcomes
     ]  # fmt: skip
     tree = posterior_tree(problem, rows, sampled, scales)
-    tree.attrs.update(attributes_of(spec, problem, rows, sampled, ENGINE))
+    tree.attrs.update(fit_attrs(spec, problem, rows, sampled, ENGINE))
     tree.attrs["derived"] = json.dumps(dict(rows.derived))
     return tree
 

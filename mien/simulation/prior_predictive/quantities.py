@@ -18,7 +18,7 @@ from mien.models.design import Design
 from mien.models.effect_tables import coefficient_names
 from mien.models.likelihoods import LIKELIHOODS
 from mien.models.mean_response import has_link, mean_response, response_of_level
-from mien.models.person_tables import _variances as reliability_variances
+from mien.models.person_tables import reliability_variances
 from mien.models.refit import design_of, of_shape, used_rows
 from mien.models.replicates import posterior_predictive
 from mien.models.smooths import is_smooth_term
@@ -28,7 +28,6 @@ __all__ = ["WHO", "Effect", "ShapeDraws", "Step", "replicated"]
 WHO = "participant"
 NUMBERS = 12_000_000  # replicates of all shapes together
 TIMES = 41  # at which courses are looked at
-REACH = 30.0  # of a logit
 LINKED_DRAWS, LINKED_PERSONS = 200, 12  # of persons' mean responses, which are integrals
 
 type Effect = tuple[str, np.ndarray]  # words, (draw,)
@@ -204,29 +203,6 @@ def replicated(tree: xr.DataTree, seed: int) -> np.ndarray:
     shapes = posterior.sizes.get("blend_shape", 1)
     numbers = shapes * tree["observed_data"].sizes["observation"] * posterior.sizes["chain"]
     kept = int(np.clip(NUMBERS // numbers, 5, posterior.sizes["draw"]))
-    try:
-        found: Any = posterior_predictive(tree, seed=seed, draws=kept)
-    except ValueError:  # a beta generator refuses a mean that is 0 or 1 to all digits
-        found = posterior_predictive(_within_reach(tree), seed=seed, draws=kept)
+    found: Any = posterior_predictive(tree, seed=seed, draws=kept)
     values = found["outcome"].to_numpy()
     return values.reshape(values.shape[0] * kept, -1, values.shape[-1])
-
-
-def _within_reach(tree: xr.DataTree) -> xr.DataTree:
-    """Draws that may put a logit beyond ±30, where a mean is 0 or 1 to 13 digits, pulled back to there."""
-    posterior, constants = tree["posterior"].to_dataset(), tree["constant_data"].dataset
-    columns = {
-        str(name).removesuffix(" column"): np.abs(constants[name]).max().item()
-        for name in constants.data_vars
-        if str(name).endswith(" column")
-    }
-    columns |= {
-        str(name): np.abs(constants["design"].sel(coefficient=name)).max().item()
-        for name in constants["coefficient"].to_numpy()
-    }
-    parts = {name: np.abs(posterior[name]) * largest for name, largest in columns.items()}
-    reach = sum(part.max(part.dims[-1]) if "|" in name else part for name, part in parts.items())
-    factor = np.minimum(1.0, REACH / np.maximum(reach, REACH))
-    held = tree.copy()
-    held["posterior"] = xr.DataTree(posterior.assign({name: posterior[name] * factor for name in parts}))
-    return held

@@ -73,6 +73,17 @@ class PriorPredictive:
             "told": _nested(dict(self.told)), "limits": asdict(self.limits),
         }  # fmt: skip
 
+    @staticmethod
+    def from_dict(data: Mapping[str, Any]) -> "PriorPredictive":
+        """Read what `to_dict` wrote: numbers with `DIGITS` digits, what was not finite as NaN."""
+        table = pd.DataFrame(data["table"], columns=list(COLUMNS))
+        numbers = {name: table[name].astype("float64") for name in ("median", "lower", "upper", "observed")}
+        arrays = {str(name): np.array(values, dtype=np.float64) for name, values in data["arrays"].items()}
+        return PriorPredictive(
+            str(data["name"]), str(data["family"]), table.assign(**numbers), str(data["verdict"]),
+            tuple(map(str, data["sentences"])), arrays, data["told"], Limits(**data["limits"]),
+        )  # fmt: skip
+
 
 def _plain(value: Any) -> Any:
     if isinstance(value, (float, np.floating)):
