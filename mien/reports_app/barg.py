@@ -239,7 +239,7 @@ def _posterior_check(_: Evidence, name: str, fit: Any) -> OfFit:
         return OfFit(False, reason)
     checks = model_checks(name, fit)
     if checks.missing:
-        return OfFit(False, f"not there, {checks.missing.rstrip('.')}: mien fit, or mien.models.with_checks.")
+        return OfFit(False, f"not there, {checks.missing.rstrip('.')}: mien fit stores them with a fit.")
     kinds, outside = len(checks.sentences), len(checks.outside)
     return OfFit(
         True, f"checks of the model: {kinds} of them, {outside} of their rows outside what is expected"
