@@ -60,7 +60,6 @@ COLUMNS = (
     "blend_shape", "parameter", "units", "mean", "sd", "prior", "likelihood", "diagnosis", "mean_shift",
     "mean_shift_mcse", "sd_shift", "mean_half", "mean_double", "how", "refit_z", "khat", "likelihood_part", "priors",
 )  # fmt: skip
-NO_CHANGE = 1e-12  # of a sensitivity that rounding alone gives
 
 
 def power_scaling(
@@ -106,6 +105,7 @@ def power_scaling(
         far = _refits(fit, shapes, chosen, seed)
     else:
         far = [None] * len(shapes)
+    _refuse_missing(shapes, far if refit else [])
     rows = []
     for parts, names, others in zip(every, chosen, far, strict=True):
         rows += _rows(fit, parts, names, alphas, others)
@@ -137,6 +137,18 @@ def which_prior(
                 sensitivity = distance_gradient(values, lower.weight, upper.weight, alphas)
                 rows.append((label, parameter, name, sensitivity, shift))
     return pd.DataFrame(rows, columns=["blend_shape", "parameter", "prior_of", "prior", "mean_shift"])
+
+
+def _refuse_missing(shapes: Sequence[str | None], far: Sequence["_Far | None"]) -> None:
+    """Refits that were asked for and could not be made."""
+    missing = [
+        shape or "" for shape, one in zip(shapes, far, strict=False) if one is None or None in one.means
+    ]
+    if missing:
+        raise FitError(
+            f"power_scaling: expected refits with priors counted half and twice, found {len(missing)} outcomes "
+            f"({', '.join(missing[:3])}) that have a prior that cannot be counted so, or missed their verdict: leave refit out."
+        )
 
 
 def _check_alphas(alphas: tuple[float, float]) -> None:

@@ -11,7 +11,7 @@ from mien.models.sensitivity import scaling as module
 from mien.models.sensitivity.parts import parts_of
 from mien.models.sensitivity.scaling import COLUMNS, DIAGNOSES, THRESHOLD
 from mien.models.sensitivity.weights import ALPHAS, distance_gradient, mean_and_mcse, weights_of
-from mien.priors import HalfStudentT, Normal
+from mien.priors import Fixed, Flat, HalfStudentT, Normal
 from mien.study.errors import FitError
 
 Z = 4.0  # standard errors
@@ -277,3 +277,11 @@ def test_a_prior_that_cannot_be_halved_is_reweighted(estimated_of):
     fit = estimated_of(sd=HalfStudentT(0.9, 0.5), valence=Normal(0, 1))
     table = power_scaling(fit)
     assert set(table["how"]) <= {"reweighted", "not reliable"}
+    with pytest.raises(FitError, match="cannot be counted so"):
+        power_scaling(fit, refit=True)
+    flat = estimated_of(
+        sd=Fixed(0.4), corr=Fixed(0.0), sigma=Fixed(0.7), Intercept=Flat(), valence=Flat()
+    )  # nothing to scale
+    table = power_scaling(flat, refit=False)
+    assert (table["prior"] < 1e-6).all()
+    assert (table["mean_shift"] == 0.0).all()
