@@ -147,7 +147,7 @@ def _refuse_missing(shapes: Sequence[str | None], far: Sequence["_Far | None"]) 
     if missing:
         raise FitError(
             f"power_scaling: expected refits with priors counted half and twice, found {len(missing)} outcomes "
-            f"({', '.join(missing[:3])}) that have a prior that cannot be counted so, or missed their verdict: leave refit out."
+            f"({', '.join(missing[:3])}) that cannot be counted so, or missed their verdict: leave refit out."
         )
 
 
