@@ -250,7 +250,9 @@ CAPTIONS = {
 def _predictive_figures(predictive: PriorPredictive) -> list[Figure]:
     """Those that have a name of their own; further effects are in the table."""
     return [
-        Figure(_drawn(chart, CAPTIONS[name]), CAPTIONS[name], CAPTIONS[name], "wide")
+        Figure(
+            _drawn(chart, CAPTIONS[name]), CAPTIONS[name], CAPTIONS[name], "" if name == "effects" else "wide"
+        )
         for name, chart in prior_predictive_figures(predictive).items()
         if name in CAPTIONS
     ]

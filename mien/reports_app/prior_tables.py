@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from mien.models.prior_table import prior_table
+from mien.models.prior_tables import prior_table
 from mien.models.sensitivity import decision_range
 from mien.models.sensitivity.scaling import DIAGNOSES
 from mien.models.smooths import is_smooth_term
@@ -31,6 +31,10 @@ __all__ = [
 NO_SOURCE, NOT_CHECKED = "no source", "not checked"
 NOT_ALONE = "not looked at by itself"
 NO_LEANING, CONFLICT, STRONG, UNRELIABLE = DIAGNOSES
+DIAGNOSIS_WORDS: Mapping[str, str] = {
+    NO_LEANING: "does not lean", CONFLICT: "prior–data conflict", STRONG: "strong prior or weak data",
+    UNRELIABLE: "not reliable",
+}  # fmt: skip
 NOTHING = 1e-6  # told as 0
 LONGEST = 300  # characters of a record that are told
 OF_FACTORS: Mapping[str, tuple[tuple[str, ...], str]] = {
@@ -261,17 +265,13 @@ def _sensitive(name: str, prior: str, scaling: pd.DataFrame | None) -> str:
 
 def diagnosis_table(fit: Any, scaling: pd.DataFrame) -> pd.DataFrame:
     """One row a parameter: how many shapes have each diagnosis."""
-    names = {
-        NO_LEANING: "does not lean", CONFLICT: "prior–data conflict", STRONG: "strong prior or weak data",
-        UNRELIABLE: "not reliable",
-    }  # fmt: skip
     found = []
     for name in prior_table(fit)["parameter"]:
         rows = scaling_of(str(name), scaling)
         if rows:
             counts = {
                 text: str(sum(row["diagnosis"] == diagnosis for row in rows))
-                for diagnosis, text in names.items()
+                for diagnosis, text in DIAGNOSIS_WORDS.items()
             }
             found.append({
                 "parameter": str(name), **counts, "largest sensitivity to priors": _largest(rows),
@@ -291,7 +291,7 @@ def scaling_table(scaling: pd.DataFrame, effects: Sequence[str]) -> pd.DataFrame
     return pd.DataFrame([
         {"blend shape": str(row["blend_shape"]) or "–", "parameter": str(row["parameter"]),
          "to priors": _digits(row["prior"]), "to the data": _digits(row["likelihood"]),
-         "diagnosis": "–" if row["diagnosis"] == NO_LEANING else str(row["diagnosis"]),
+         "diagnosis": DIAGNOSIS_WORDS[str(row["diagnosis"])],
          "mean": _small(row["mean"], row["sd"]), "priors half": _small(row["mean_half"], row["sd"]),
          "priors twice": _small(row["mean_double"], row["sd"]), "by": str(row["how"])}
         for row in rows
