@@ -162,7 +162,12 @@ def set_(
     chips: Annotated[str, typer.Option(help="elicited: edges and counts, '-0.2,-0.1,0,0.1: 2,9,4'")] = "",
     pilot: Annotated[Path | None, typer.Option(help="a fit's folder: its posterior")] = None,
     shape: Annotated[str, typer.Option(help="of --pilot: which blend shape's")] = "",
-    weight: Annotated[float, typer.Option(help="of --pilot: 0-1, how much it counts")] = 1.0,
+    effect: Annotated[
+        float | None,
+        typer.Option(help="a published standardised difference, with --interval, --doi, --sentence"),
+    ] = None,
+    weight: Annotated[float, typer.Option(help="of --pilot or --effect: 0-1, how much it counts")] = 1.0,
+    units: Annotated[str, typer.Option(help="of answers: raw, standardised or difference (sds)")] = "raw",
     trait: Trait = None,
     group: Group = None,
     covariate: Covariate = None,
@@ -175,7 +180,7 @@ def set_(
     answer = Answer(
         prior=prior, source=source, reason=reason, doi=doi, sentence=sentence, interval=interval,
         probability=probability, people=people, quantiles=tuple(quantile or ()), chips=chips, pilot=pilot,
-        shape=shape, weight=weight,
+        shape=shape, weight=weight, effect=effect, units=units,
     )  # fmt: skip
     chosen = prior_of_answer(parameter, answer)
     path = set_prior(
@@ -197,6 +202,8 @@ def _say_chosen(parameter: str, chosen: Any) -> None:
         say(
             f"{parameter}: {prior_text(chosen.prior)}, {chosen.scale}; {chosen.source.kind}: {chosen.source.reason}"
         )
+        if chosen.implies is not None:
+            say(chosen.implies.sentence())
     else:
         say(f"{parameter}: {prior_text(chosen)}; it has no source: a registered analysis will refuse it")
 

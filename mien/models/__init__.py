@@ -26,6 +26,8 @@ Import rule: this folder imports `mien.priors` and `mien.study` only; PyMC, nutp
     new_rows, person_posterior,
     scoring                     a person whom the fit has not seen
     replicates, likelihood_replicates   posterior predictive draws
+    prior_tables, prior_freezing, pilot_priors  a model's priors: what they are, frozen, from an earlier fit
+    sensitivity/                whether answers depend on them
     statistics, table_parts,
     row_survey, row_sums        sums over the rows of tables that are larger than memory
 
@@ -61,13 +63,16 @@ if TYPE_CHECKING:
     from mien.models.loo_pit import pit
     from mien.models.lost_tracking import lost_trials
     from mien.models.person_tables import person_effects, reliability
+    from mien.models.pilot_priors import pilot_prior
     from mien.models.pooling import pool_shapes
     from mien.models.prediction import predict, prediction_draws
     from mien.models.predictive_density import log_likelihood
     from mien.models.prior_freezing import freeze_priors
+    from mien.models.prior_tables import prior_table
     from mien.models.raw_units import trait_slopes
     from mien.models.replicates import posterior_predictive
     from mien.models.scoring import score
+    from mien.models.sensitivity import decision_range, power_scaling, prior_widths, which_prior
     from mien.models.shape_sets import SHAPE_SETS, shape_contrasts
     from mien.models.spec import FAMILIES, ModelSpec
     from mien.models.statistics import load_statistics, sufficient_statistics
@@ -76,13 +81,14 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FAMILIES", "SHAPE_SETS", "FactorSpec", "ModelSpec", "check_notes", "checks", "co_activation",
-    "co_activation_pairs", "compare", "curves", "design_check", "effects", "eigenvalue_check",
-    "expected_wrong_signs", "factor_numbers", "factor_score_draws", "factor_scores", "fingerprint",
-    "first_seconds", "fit", "freeze_priors", "group_effects", "k_fold", "load", "load_statistics", "loadings",
-    "log_likelihood", "lost_trials", "peaks", "person_effects", "person_scores", "pit", "pool_shapes",
-    "posterior_predictive", "predict", "prediction_draws", "recommend_family", "reliability", "save",
-    "score", "score_outcomes", "shape_contrasts", "shape_groups", "shares", "sufficient_statistics", "task",
-    "time", "to_bambi", "trait_slopes", "traits", "valence",
+    "co_activation_pairs", "compare", "curves", "decision_range", "design_check", "effects",
+    "eigenvalue_check", "expected_wrong_signs", "factor_numbers", "factor_score_draws", "factor_scores",
+    "fingerprint", "first_seconds", "fit", "freeze_priors", "group_effects", "k_fold", "load",
+    "load_statistics", "loadings", "log_likelihood", "lost_trials", "peaks", "person_effects",
+    "person_scores", "pilot_prior", "pit", "pool_shapes", "posterior_predictive", "power_scaling", "predict",
+    "prediction_draws", "prior_table", "prior_widths", "recommend_family", "reliability", "save", "score",
+    "score_outcomes", "shape_contrasts", "shape_groups", "shares", "sufficient_statistics", "task", "time",
+    "to_bambi", "trait_slopes", "traits", "valence", "which_prior",
 ]  # fmt: skip
 
 _HOMES = {
@@ -129,6 +135,12 @@ _HOMES = {
     "save": "storage",
     "SHAPE_SETS": "shape_sets",
     "score": "scoring",
+    "pilot_prior": "pilot_priors",
+    "prior_table": "prior_tables",
+    "decision_range": "sensitivity",
+    "power_scaling": "sensitivity",
+    "prior_widths": "sensitivity",
+    "which_prior": "sensitivity",
     "shape_contrasts": "shape_sets",
     "sufficient_statistics": "statistics",
     "task": "families.task",

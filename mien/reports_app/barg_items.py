@@ -1,8 +1,9 @@
 """The items of the Bayesian Analysis Reporting Guidelines (BARG; Kruschke, 2021), as data.
 
-Titles and questions are in our own words. Letters are those of the guidelines' Table 1; of its sixth step only D and G
-were read, so that its other items have none here. `READ` are sentences that were seen, of Table 1 and of the author's
-own page on it.
+Titles and questions are in our own words, letters those of the guidelines' Table 1. What was read of that table itself
+is the preamble to the beginning of 2.D; `READ` is a sentence of it. The letters and subjects of 2.D to 5.E were seen in
+a checklist that somebody else had filled in by it, D and G of step 6 on pages about it; the other items of step 6 have
+no letter here. Whoever submits the checklist should hold it against the paper.
 
 References
 ----------
@@ -18,7 +19,6 @@ __all__ = ["DOI", "ITEMS", "READ", "STATEMENTS", "STEPS", "Item"]
 DOI = "10.1038/s41562-021-01177-7"
 READ = (
     "Report evidence that the chains have high resolution, using the ESS, for every parameter or derived value.",
-    "Make the posted script genuinely readable by human beings.",
 )
 
 STEPS: Mapping[str, str] = MappingProxyType({

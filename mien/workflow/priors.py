@@ -21,7 +21,7 @@ from mien.models import FactorSpec, ModelSpec, freeze_priors, load
 from mien.models.factors.spec import FAMILY as CO_ACTIVATION
 from mien.models.factors.spec import PRIORS as FACTOR_PRIORS
 from mien.models.prior_freezing import stored_priors
-from mien.models.prior_table import numbers_text, prior_table, priors_listed
+from mien.models.prior_tables import numbers_text, prior_table, priors_listed
 from mien.priors import (
     Entry,
     FrozenPriors,

@@ -16,6 +16,7 @@ from mien.study.folder import Study
 from mien.study.tables import write_table
 from mien.workflow import fitting, priors
 from mien.workflow.fitting import newest_fits
+from mien.workflow.prior_checks import stored_check
 
 SHAPES = ("mouthSmile", "cheekSquint", "mouthFrown", "browDown")
 
@@ -226,3 +227,93 @@ def test_an_entry_is_shown_with_its_variants(mien):
     shown = json.loads(mien("priors", "show", "coefficient:sceptical", "--json")[1])
     assert [entry["id"] for entry in shown] == ["mien-weak/coefficient:sceptical"]
     assert shown[0]["implies"]["sentence"].startswith("With probability")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "kind"),
+    [
+        (("valence", "--quantile", ".05=-0.5", "--quantile", ".95=0.5"), "elicited"),
+        (("sd:valence|participant", "--interval", "0", "1", "--probability", ".9"), "elicited"),
+        (("sd:valence|participant", "--interval", "-1", "1", "--people"), "elicited"),
+        (("valence", "--chips", "-1,-0.5,0,0.5,1: 1,6,7,2"), "elicited"),
+        (
+            ("valence", "--effect", ".4", "--interval", ".1", ".7", "--doi", "10.1/x", "--sentence", "d = .4"),
+            "literature",
+        ),
+    ],
+)  # fmt: skip
+def test_answers_become_sourced_priors(mien, study, arguments, kind):
+    code, out, err = mien("priors", "set", study.path, *arguments)
+    assert code == 0, err
+    assert f"; {kind}: " in out
+    assert kind == "literature" or "With probability" in out
+    mien("priors", "freeze", study.path)
+    frozen = json.loads((study.path / "priors" / "valence.frozen.json").read_text())
+    assert frozen["outcomes"]["mouthSmile"][arguments[0]]["source"] == kind
+    assert any(
+        entry["source"].get("record") or entry["source"].get("doi") for entry in frozen["entries"].values()
+    )
+
+
+def test_a_pilot_becomes_a_prior(mien, study):
+    mien("fit", study.path, "--model", "valence", "--draws", "200")
+    pilot = newest_fits(study)["valence"]
+    arguments = ("valence", "--pilot", pilot, "--shape", "mouthSmile", "--weight", "0.5")
+    code, _, err = mien("priors", "set", study.path, *arguments)
+    if load(pilot).attrs["diagnostics"] == "passed":
+        assert code == 0, err
+        stored = tomllib.loads((study.path / "priors" / "valence.toml").read_text())["valence"]
+        assert stored["source"]["record"]["answers"]["weight"] == 0.5
+    else:
+        assert code == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("--quantile", ".05=.5", "--quantile", ".95=-.5"), "rise"),
+        (("--quantile", "many"), "0.05=-0.1"),
+        (("--chips", "0,1"), "edges and counts"),
+        (("--chips", "0,1,2: 3,-1"), "counts"),
+        (("--interval", "1", "-1"), "expected"),
+        (("--effect", "0.4", "--interval", ".1", ".7"), "DOI"),
+        (("--pilot", "nowhere"), "expected a fit"),
+    ],
+)
+def test_impossible_answers_are_one_sentence(mien, study, arguments, told):
+    code, _, err = mien("priors", "set", study.path, "valence", *arguments)
+    assert code == 2
+    assert told in err
+    assert "Traceback" not in err
+
+
+def test_priors_are_checked_and_the_check_is_stored_by_their_hash(mien, study):
+    code, out, _ = mien("priors", "check", study.path, "--draws", "80", "--json")
+    assert code in (0, 1)
+    told = json.loads(out)[0]
+    assert told["verdict"] in ("passed", "look")
+    found = stored_check(study, "valence", told["priors_sha256"])
+    assert found is not None
+    assert found.table["check"].tolist() == [row["check"] for row in told["table"]]
+    assert stored_check(study, "valence", "0" * 64) is None
+    mien("priors", "set", study.path, "beta", "Normal(0, 500)")
+    code, out, _ = mien("priors", "check", study.path, "--draws", "80", "--json")
+    assert code == 1
+    assert json.loads(out)[0]["verdict"] == "look"
+    assert json.loads(out)[0]["priors_sha256"] != told["priors_sha256"]
+
+
+def test_sensitivity_is_computed_once_and_stays_with_its_fit(mien, study):
+    mien("fit", study.path, "--model", "valence", "--draws", "200")
+    code, out, _ = mien("priors", "sensitivity", study.path, "--json")
+    assert code == 0
+    told = json.loads(out)[0]
+    assert {row["blend_shape"] for row in told["sensitivity"]} == set(SHAPES)
+    assert {row["effect"] for row in told["widths"]} == {"valence"}
+    path = newest_fits(study)["valence"] / "sensitivity.parquet"
+    before = path.stat().st_mtime_ns
+    assert "decisions that stay" in mien("priors", "sensitivity", study.path, "--model", "valence")[1]
+    assert path.stat().st_mtime_ns == before
+    code, _, err = mien("priors", "sensitivity", study.path, "--model", "time")
+    assert code == 2
+    assert "mien fit" in err
