@@ -366,3 +366,18 @@ def _say_sensitivity(one: Any) -> None:
                    "widest": "to (times as wide)"}  # fmt: skip
         if len(moves):
             say(table(moves.to_dict("records"), columns))
+
+
+@priors.command()
+def report(
+    study: StudyFolder,
+    kind: Annotated[str, typer.Option("--format", help="html or pdf")] = "html",
+    out: Annotated[
+        Path | None, typer.Option(help="the file (default derivatives/mien/reports/priors.…)")
+    ] = None,
+) -> int:
+    """What was assumed, why, from where, checked and sensitive or not, with the reporting guidelines' checklist."""
+    from mien.reports_app.writing import write_prior_report
+
+    say(str(write_prior_report(study_at(study), out, kind=kind)))
+    return DONE

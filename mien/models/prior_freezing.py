@@ -17,7 +17,7 @@ import pandas as pd
 import xarray as xr
 
 from mien.models.engines.problem import Problem
-from mien.models.factors.spec import FactorSpec
+from mien.models.factors.spec import FactorSpec, is_factor_fit
 from mien.models.spec import ModelSpec
 from mien.priors import (
     LIBRARY,
@@ -33,6 +33,7 @@ from mien.study.errors import SpecError
 __all__ = [
     "freeze_priors",
     "frozen_of",
+    "frozen_of_fit",
     "prior_attrs",
     "stored_priors",
     "tell_frozen_factors",
@@ -172,6 +173,16 @@ def prior_attrs(frozen: FrozenPriors, *, given: bool, registered: bool) -> dict[
         "registered": "yes" if registered else "no",
         "prior_entries": json.dumps(dict(frozen.entries)),
     }
+
+
+def frozen_of_fit(fit: xr.DataTree) -> FrozenPriors:
+    """The priors that a fit had, as frozen ones."""
+    kind = FactorSpec if is_factor_fit(fit) else ModelSpec
+    spec = kind.from_json(str(fit.attrs["model_spec"]))
+    entries = json.loads(str(fit.attrs.get("prior_entries", "{}")))
+    return FrozenPriors(
+        str(fit.attrs["name"]), str(fit.attrs.get("created", "")), _model(spec), stored_priors(fit), entries
+    )
 
 
 def stored_priors(fit: xr.DataTree) -> dict[str, dict[str, ResolvedPrior]]:

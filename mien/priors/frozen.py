@@ -43,7 +43,14 @@ class FrozenPriors:
     def sha256(self) -> str:
         """Of the model, every number and every source."""
         content = {"model": self.model, "outcomes": self._numbers(), "entries": dict(self.entries)}
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+        return _sha256(content)
+
+    def outcome_sha256(self) -> dict[str, str]:
+        """Outcome → sha256 of the model and this outcome's numbers: the same whichever other outcomes there are."""
+        return {
+            outcome: _sha256({"model": self.model, "priors": numbers})
+            for outcome, numbers in self._numbers().items()
+        }
 
     def _numbers(self) -> dict[str, dict[str, dict[str, float | str]]]:
         return {
@@ -146,6 +153,10 @@ class FrozenPriors:
                 f"({found.sha256[:8]}…): it was changed afterwards. Take the original, or freeze anew."
             )
         return found
+
+
+def _sha256(content: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def _parsed(text: str, where: str) -> dict[str, Any]:

@@ -16,6 +16,7 @@ import pandas as pd
 from jinja2 import DictLoader, Environment, StrictUndefined
 from markupsafe import Markup
 
+from mien.models.factors.spec import FAMILY as CO_ACTIVATION
 from mien.models.factors.spec import is_factor_fit
 from mien.reports_app import methods, tables, wording
 from mien.reports_app.attributes import failures, parsed
@@ -27,16 +28,34 @@ from mien.reports_app.figures.face_map import face_map_svg
 from mien.reports_app.figures.forest import forest, inner_intervals
 from mien.reports_app.figures.theme import themed, to_svg
 from mien.reports_app.model_checks import model_checks
+from mien.reports_app.prior_part import PriorPart
 from mien.reports_app.rows import Row, by_size, rows_of
 from mien.study.blend_shapes import BILATERAL_NAMES, NAMES, SET_APART
 
-__all__ = ["EffectPart", "content_security_policy", "study_report"]
+__all__ = [
+    "NO_CHECKLIST",
+    "Checklist",
+    "EffectPart",
+    "content_security_policy",
+    "family_place",
+    "study_report",
+]
 
-TEMPLATES = ("page.html.j2", "study.html.j2", "table.html.j2", "co_activation.html.j2")
+TEMPLATES = ("page.html.j2", "study.html.j2", "table.html.j2", "co_activation.html.j2", "priors.html.j2")
 FIRST = ("valence", "neutral", "valence:medium", "medium")  # the order in which effects are told
 FAMILY_ORDER = ("valence", "task", "traits", "time")  # of fits; others come after valence
 ADJUSTED_FOR = ("age_z", "sex")  # standard covariates: folded, unless a fit asks for nothing else
 LISTED = 6  # effects told in words in each direction
+
+
+class Checklist(NamedTuple):
+    """Rows of the reporting guidelines (`mien.reports_app.prior_document.BargRow`), and how many are done."""
+
+    items: Sequence[Any]
+    counts: str
+
+
+NO_CHECKLIST = Checklist((), "")
 
 
 class EffectPart(NamedTuple):
@@ -78,6 +97,8 @@ def study_report(  # noqa: PLR0913  (the parts of a study, by name)
     strips: Mapping[str, str] | None = None,
     lost: pd.DataFrame | None = None,
     paper: pd.DataFrame | None = None,
+    priors: Sequence[PriorPart] = (),
+    checklist: Checklist = NO_CHECKLIST,
     decisions: Decisions = DEFAULTS,
     note: str = "",
 ) -> str:
@@ -94,6 +115,7 @@ def study_report(  # noqa: PLR0913  (the parts of a study, by name)
     strips : a quality report's `source` → its heat strip as SVG (`heat_strip_svg(…, axes=False)`).
     lost : `mien.models.lost_trials` of the main fit, where it is known.
     paper : `mien.workflow.paper_table` of a simulated study.
+    priors : of the fits, the main one in full. checklist : the reporting guidelines, filled in.
     decisions : limits and words.
     note : a sentence that stands above everything, such as that the people are simulated.
 
@@ -163,6 +185,8 @@ def study_report(  # noqa: PLR0913  (the parts of a study, by name)
             baseline=methods.baseline_statement(recipe),
             clock=methods.clock_statement(str(prep.get("clock", "aligned"))),
             assumed=prep.get("clock") == "assume_aligned",
+            priors=priors,
+            checklist=checklist,
             methods=[methods.methods_sentences(name, fit) for name, fit in fits.items()],
             decisions=decisions,
         )
@@ -219,10 +243,16 @@ def _by_effect(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
 
 
 def _place(name: str, effects: Mapping[str, pd.DataFrame]) -> tuple[float, int]:
-    """Families in the order of FAMILY_ORDER, after that as they were given."""
+    """Families in their order, after that as they were given."""
+    return family_place(name), list(effects).index(name)
+
+
+def family_place(name: str) -> float:
+    """Where fits of a family come in a report: FAMILY_ORDER, others after valence, co-activation last."""
     family = name.partition("-")[0]
-    order = FAMILY_ORDER.index(family) if family in FAMILY_ORDER else 0.5
-    return order, list(effects).index(name)
+    if family == CO_ACTIVATION:
+        return float(len(FAMILY_ORDER))
+    return float(FAMILY_ORDER.index(family)) if family in FAMILY_ORDER else 0.5
 
 
 def _asked(name: str, found: list[tuple[str, pd.DataFrame]]) -> list[tuple[str, pd.DataFrame]]:

@@ -20,7 +20,7 @@ from mien.reports_app.barg import DOI, BargItem
 from mien.reports_app.documents import content_security_policy
 from mien.reports_app.prior_part import Figure, PriorPart
 
-__all__ = ["BargRow", "barg_rows", "prior_document_html", "prior_document_pdf"]
+__all__ = ["BargRow", "barg_counts", "barg_rows", "prior_document_html", "prior_document_pdf"]
 
 TEMPLATES = ("page.html.j2", "prior_page.html.j2", "priors.html.j2", "table.html.j2")
 SYMBOLS: Mapping[str, str] = {"done": "✓", "not done": "✗", "not applicable": "–"}
@@ -69,7 +69,7 @@ def barg_rows(items: Sequence[BargItem]) -> list[BargRow]:
     ]
 
 
-def _counts(items: Sequence[BargRow]) -> str:
+def barg_counts(items: Sequence[BargRow]) -> str:
     """`Of 27 items of the …, 18 are done, 6 not done and 3 not applicable.`"""
     told = [f"{sum(one.status == status for one in items)} {status}" for status in SYMBOLS]
     return (
@@ -99,7 +99,7 @@ def prior_document_html(
     )  # fmt: skip
     return environment.get_template("prior_page.html.j2").render(
         title=study_name, note=note, style=Markup(style), policy=content_security_policy(style),  # noqa: S704
-        lead=_lead(parts), parts=parts, items=items, counts=_counts(items), limits=LIMITS,
+        lead=_lead(parts), parts=parts, items=items, counts=barg_counts(items), limits=LIMITS,
     )  # fmt: skip
 
 
@@ -135,7 +135,7 @@ def _set(
     pictures: dict[str, bytes] = {}
     items = barg_rows(barg)
     content = {
-        "title": study_name, "note": note, "lead": _lead(parts), "limits": LIMITS, "counts": _counts(items),
+        "title": study_name, "note": note, "lead": _lead(parts), "limits": LIMITS, "counts": barg_counts(items),
         "parts": [_part(part, pictures) for part in parts],
         "barg": [one._asdict() | {"evidence": _breakable(one.evidence)} for one in items],
     }  # fmt: skip

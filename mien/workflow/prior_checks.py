@@ -4,8 +4,8 @@
     derivatives/mien/fits/valence-…/sensitivity.parquet   of that fit: power-scaling of every quantity
     derivatives/mien/fits/valence-…/prior_widths.parquet  of that fit: its claimed effects under other prior widths
 
-A check belongs to its priors by their hash, a sensitivity to its fit by its folder: with other priors, or another fit,
-there is none, and the report says so.
+A check is of the fits whose priors it looked at, outcome by outcome (a fit may have fewer shapes); a sensitivity belongs
+to its fit by its folder. With other priors, or another fit, there is none, and the report says so.
 """
 
 import json
@@ -19,6 +19,7 @@ import xarray as xr
 from mien.models import freeze_priors, load
 from mien.models.effect_tables import coefficient_names
 from mien.models.factors.spec import is_factor_fit
+from mien.models.prior_freezing import frozen_of_fit
 from mien.models.sensitivity import power_scaling, prior_widths
 from mien.simulation.prior_predictive import PriorPredictive, prior_predictive
 from mien.study.errors import StudyError
@@ -85,7 +86,8 @@ def check_study_priors(
             frozen=one.frozen,
         )  # fmt: skip
         path = _check_path(study, one.name, frozen.sha256)
-        write_whole(path, json.dumps({"priors_sha256": frozen.sha256, **result.to_dict()}) + "\n")
+        told = {"priors_sha256": frozen.sha256, "outcome_sha256": frozen.outcome_sha256()}
+        write_whole(path, json.dumps({**told, **result.to_dict()}) + "\n")
         found.append(StoredCheck(one.name, path, frozen.sha256, result))
     if progress:
         progress(len(planned), len(planned), "checking priors")
@@ -96,24 +98,30 @@ def _check_path(study: Study, name: str, sha256: str) -> Path:
     return study.derivatives / "priors" / f"{name}-{sha256[:8]}.json"
 
 
-def stored_check(study: Study, name: str, sha256: str) -> PriorPredictive | None:
-    """The stored check of the priors with this hash; None where there is none.
+def stored_check(study: Study, name: str, fit: xr.DataTree) -> PriorPredictive | None:
+    """The newest stored check of the priors that a fit had; None where there is none.
 
     Raises
     ------
     StudyError
         For a file that is not understood.
     """
-    path = _check_path(study, name, sha256)
-    if not path.exists():
-        return None
-    try:
-        data = json.loads(read_text(path))
-        return PriorPredictive.from_dict(data) if data["priors_sha256"] == sha256 else None
-    except (ValueError, KeyError, TypeError) as reason:
-        raise StudyError(
-            f"{path}: expected a prior predictive check, found a damaged file ({reason}): remove it, and check again."
-        ) from None
+    wanted = frozen_of_fit(fit).outcome_sha256()
+    paths = sorted(
+        (study.derivatives / "priors").glob(f"{name}-????????.json"), key=lambda path: -path.stat().st_mtime
+    )
+    for path in paths:
+        try:
+            data = json.loads(read_text(path))
+            looked_at = data["outcome_sha256"]
+            if all(looked_at.get(outcome) == sha256 for outcome, sha256 in wanted.items()):
+                return PriorPredictive.from_dict(data)
+        except (ValueError, KeyError, TypeError, AttributeError) as reason:
+            raise StudyError(
+                f"{path}: expected a prior predictive check, found a damaged file ({reason}): remove it, and check "
+                "again."
+            ) from None
+    return None
 
 
 def study_sensitivity(

@@ -12,6 +12,7 @@ from mien.cli import main
 from mien.models import load
 from mien.priors.library import SOURCES
 from mien.simulation.co_activation import draw_truth, simulate_factors
+from mien.study.errors import StudyError
 from mien.study.folder import Study
 from mien.study.tables import write_table
 from mien.workflow import fitting, priors
@@ -287,20 +288,30 @@ def test_impossible_answers_are_one_sentence(mien, study, arguments, told):
     assert "Traceback" not in err
 
 
-def test_priors_are_checked_and_the_check_is_stored_by_their_hash(mien, study):
+def test_a_check_is_of_the_fits_that_have_its_priors(mien, study):
     code, out, _ = mien("priors", "check", study.path, "--draws", "80", "--json")
     assert code in (0, 1)
     told = json.loads(out)[0]
     assert told["verdict"] in ("passed", "look")
-    found = stored_check(study, "valence", told["priors_sha256"])
+    mien("fit", study.path, "--model", "valence", "--draws", "200")
+    every = load(newest_fits(study)["valence"])
+    assert every.attrs["priors_sha256"] == told["priors_sha256"]
+    found = stored_check(study, "valence", every)
     assert found is not None
     assert found.table["check"].tolist() == [row["check"] for row in told["table"]]
-    assert stored_check(study, "valence", "0" * 64) is None
+    mien("fit", study.path, "--model", "valence", "--draws", "200", "--shapes", "mouthSmile")
+    assert stored_check(study, "valence", load(newest_fits(study)["valence"])) is not None
     mien("priors", "set", study.path, "beta", "Normal(0, 500)")
+    mien("fit", study.path, "--model", "valence", "--draws", "200")
+    wide = load(newest_fits(study)["valence"])
+    assert stored_check(study, "valence", wide) is None
     code, out, _ = mien("priors", "check", study.path, "--draws", "80", "--json")
     assert code == 1
     assert json.loads(out)[0]["verdict"] == "look"
-    assert json.loads(out)[0]["priors_sha256"] != told["priors_sha256"]
+    assert stored_check(study, "valence", wide) is not None
+    next((study.derivatives / "priors").glob("valence-*.json")).write_text("{}")
+    with pytest.raises(StudyError, match="damaged"):
+        stored_check(study, "valence", every)
 
 
 def test_sensitivity_is_computed_once_and_stays_with_its_fit(mien, study):
