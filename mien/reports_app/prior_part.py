@@ -16,7 +16,7 @@ from mien.models.diagnostics import outcomes_of
 from mien.models.effect_tables import coefficient_names
 from mien.models.factors.spec import is_factor_fit
 from mien.models.prior_freezing import stored_priors
-from mien.priors import Normal
+from mien.priors import Flat, Normal
 from mien.reports_app import prior_tables as tables
 from mien.reports_app import prior_words as words
 from mien.reports_app import wording
@@ -340,9 +340,9 @@ def _leaning_sentence(what: str, rows: Sequence[Row]) -> str:
     total, leaning = len({str(row["blend_shape"]) for row in rows}), len(conflict) + len(strong)
     if len(unreliable) == total:
         return f"Whether {what} leans on priors cannot be told: the weights fail in {words.of(total, total)}."
-    verb = "leans on the priors in" if leaning else "does not lean on the priors in any of"
-    where = words.of(leaning, total) if leaning else f"{total} shape{'' if total == 1 else 's'}"
-    text = f"{words.capital(what)} {verb} {where}"
+    verb = "leans on the priors" if leaning else "does not lean on the priors"
+    where = f" in {words.of(leaning, total)}" if leaning else f" in any of {total} shapes"
+    text = f"{words.capital(what)} {verb}{where if total > 1 else ''}"
     named = [
         f"{label}: {words.few(shapes) or 'yes'}"
         for label, shapes in (
@@ -400,9 +400,11 @@ def _width_sentences(widths: pd.DataFrame, decisions: Decisions) -> list[str]:
     rows, factors = rows_of(widths), sorted({float(x) for x in widths["factor"]})
     ranges = tables.answer_ranges(widths, (factors[0], factors[-1]), decisions.flag)
     staying = sum(one.stays for one in ranges)
+    stays = f"stays in {words.of(staying, len(ranges))}"
+    if len(ranges) == 1:
+        stays = "stays" if staying else "does not stay"
     found.append(
-        f"Over all widths tried ({words.factors_text(factors[0], factors[-1])} times the fit’s own) it stays in "
-        f"{words.of(staying, len(ranges))}."
+        f"Over all widths tried ({words.factors_text(factors[0], factors[-1])} times the fit’s own) it {stays}."
     )
     failed = list(dict.fromkeys(str(row["blend_shape"]) for row in rows if row["how"] == "not reliable"))
     if failed:
@@ -434,7 +436,7 @@ def _factor_text(value: float) -> str:
 
 
 def _width_figures(widths: pd.DataFrame, title: str) -> list[Figure]:
-    units = wording.units_text(str(widths["units"].iloc[0]))
+    units = _units(str(widths["units"].iloc[0]))
     made = [
         (
             width_strip(widths), f"P(direction) of {title} by shape and width of the prior",
@@ -508,33 +510,32 @@ def _expected_lead(expected: Expected) -> str:
 
 
 def _told_of(fit: Any, effect: str) -> str:
-    """How much the model was told of an effect."""
-    posterior, means, sds, after = fit["posterior"].dataset, [], [], []
-    for outcome, priors in stored_priors(fit).items():
-        prior = priors[effect].prior if effect in priors else None
-        if not isinstance(prior, Normal) or effect not in posterior:
-            continue
-        draws = posterior[effect]
-        if "blend_shape" in draws.dims:
-            if outcome not in draws["blend_shape"].to_numpy():
-                continue
-            draws = draws.sel(blend_shape=outcome)
-        means.append(prior.mean)
-        sds.append(prior.sd)
-        after.append(float(draws.std()))
-    if not any(value > 0 for value in after):
+    """How much the model was told of an effect; "" where it is no coefficient with normal or flat priors."""
+    posterior, known = fit["posterior"].dataset, []
+    priors = {outcome: mine[effect].prior for outcome, mine in stored_priors(fit).items() if effect in mine}
+    if effect not in posterior or not all(isinstance(prior, (Normal, Flat)) for prior in priors.values()):
         return ""
-    return words.prior_of_effect(effect, words.Told(tuple(means), tuple(sds), tuple(after)), _units_of(fit))
+    draws = posterior[effect]
+    spread = draws.std([dim for dim in draws.dims if dim != "blend_shape"])
+    for outcome, prior in priors.items():
+        single = "blend_shape" not in spread.dims
+        if isinstance(prior, Normal) and (single or outcome in spread["blend_shape"].to_numpy()):
+            after = float(spread if single else spread.sel(blend_shape=outcome))
+            known += [(prior.mean, prior.sd, after)] if after > 0 else []
+    if not known and any(isinstance(prior, Normal) for prior in priors.values()):
+        return ""
+    told = words.Told(*map(tuple, zip(*known, strict=True))) if known else words.Told((), (), ())
+    return words.prior_of_effect(effect, told, _units_of(fit))
 
 
 def _units_of(fit: Any, before: str = "") -> str:
     """`coefficient units`, with a word before it; of a family with a link `on the link`."""
     linked = str(fit.attrs.get("family", "gaussian")) not in ("gaussian", "student_t")
-    return (
-        "on the link"
-        if linked
-        else f"{before}{wording.units_text(str(fit.attrs.get('units', 'its own units')))}"
-    )
+    return "on the link" if linked else before + _units(str(fit.attrs.get("units", "outcome")))
+
+
+def _units(units: str) -> str:
+    return "units of the outcome" if units == "outcome" else wording.units_text(units)
 
 
 def _warnings(fit: Any, unsourced: Sequence[str], expected: Expected, why: _Stale) -> list[str]:

@@ -131,7 +131,7 @@ def _checked(name: str, predictive: PriorPredictive | None, coding: Any) -> str:
         return NOT_ALONE
     shapes: dict[str, dict[str, None]] = {}
     for row in rows_of(predictive.table):
-        if concerns(str(row["check"]), str(row["quantity"])):
+        if concerns(str(row["check"]), _bare(str(row["quantity"]))):
             shapes.setdefault(str(row["verdict"]), {})[str(row["blend_shape"])] = None
     if not shapes:
         return NOT_ALONE
@@ -152,8 +152,13 @@ def _concerning(name: str, coding: Mapping[str, Sequence[str]]) -> Callable[[str
         return lambda check, quantity: check == "scatter"
     if name == "Intercept":
         return lambda check, quantity: check == "level"
-    effect = words.quantity_words(name, coding)
+    effect = _bare(words.quantity_words(name, coding))
     return lambda check, quantity: check == "effect" and quantity.partition(": ")[0] == effect
+
+
+def _bare(quantity: str) -> str:
+    """Without brackets, which the words of an interaction may have."""
+    return quantity.replace("(", "").replace(")", "")
 
 
 def _of_spread(rest: str, coding: Mapping[str, Sequence[str]]) -> Callable[[str, str], bool] | None:
@@ -162,7 +167,7 @@ def _of_spread(rest: str, coding: Mapping[str, Sequence[str]]) -> Callable[[str,
         return (lambda check, quantity: check == "curve") if not factor else None
     if factor != "participant":
         return None
-    what = "level" if term == "1" else words.quantity_words(term, coding)
+    what = "level" if term == "1" else _bare(words.quantity_words(term, coding))
     known = {
         f"sd between persons of {what}", f"share of persons whose {what} has the opposite sign to the mean",
         f"reliability of a person's {what}",

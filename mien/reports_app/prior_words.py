@@ -210,7 +210,9 @@ class Told(NamedTuple):
 
 
 def prior_of_effect(effect: str, told: Told, units: str) -> str:
-    """How much the model was told of an effect before the data; told : of its shapes, at least one."""
+    """How much the model was told of an effect before the data; told : of its shapes, none where it is flat."""
+    if not told.sd:
+        return f"Before the data, the model was told nothing about {noun(effect)}: its prior is flat."
     ratios = sorted(sd / after for sd, after in zip(told.sd, told.posterior_sd, strict=True) if after > 0)
     least, typical = ratios[0], ratios[len(ratios) // 2]
     amount = next(word for limit, word in AMOUNTS if least >= limit)

@@ -164,6 +164,19 @@ def test_what_a_check_does_not_look_at_is_not_told_as_expected(part):
     assert row_of(part, "sd:valence|participant").checked == "as expected"
 
 
+def test_checks_of_interactions_are_found(trials):
+    """The words of the checks and those of the part are the same."""
+    people = pd.DataFrame({"participant_id": [f"sub-{i:02d}" for i in range(1, 11)], "age": range(20, 40, 2)})
+    spec = valence(covariates=("age_z",))
+    fit = mien.fit(spec, trials, participants=people, draws=200, seed=1)
+    told = prior_part(
+        "valence", fit, predictive=prior_predictive(spec, trials, participants=people, draws=60), full=False
+    )
+    assert [row_of(told, name).checked for name in ("valence", "age_z", "valence:age_z")] == [
+        "as expected"
+    ] * 3
+
+
 # Verdicts that are not good
 
 
@@ -345,6 +358,13 @@ def test_a_parameter_has_plain_words(name, expected):
 def test_the_word_for_how_much_was_told_follows_the_closest_shape(ratio, amount):
     told = words.Told((0.0, 0.0), (ratio * 0.01, 50.0), (0.01, 0.01))
     assert f"was told {amount} about" in words.prior_of_effect("valence", told, "coefficient units")
+
+
+def test_of_a_flat_prior_nothing_was_told():
+    told = words.prior_of_effect("valence", words.Told((), (), ()), "coefficient units")
+    assert told.endswith(
+        "was told nothing about the difference between positive and negative stimuli: its prior is flat."
+    )
 
 
 def test_a_prior_that_is_not_about_0_is_told_so():
