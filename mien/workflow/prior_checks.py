@@ -4,8 +4,8 @@
     derivatives/mien/fits/valence-…/sensitivity.parquet   of that fit: power-scaling of every quantity
     derivatives/mien/fits/valence-…/prior_widths.parquet  of that fit: its claimed effects under other prior widths
 
-A check is of the fits whose priors it looked at, outcome by outcome (a fit may have fewer shapes); a sensitivity belongs
-to its fit by its folder. With other priors, or another fit, there is none, and the report says so.
+A check is of the fits whose priors it looked at, outcome by outcome (a fit may have fewer shapes); a sensitivity
+belongs to its fit by its folder. With other priors, or another fit, there is none, and the report says so.
 """
 
 import json
