@@ -378,7 +378,7 @@ def _robustness(widths: pd.DataFrame | None, decisions: Decisions, *, full: bool
         title = wording.effect_title(effect)
         found.append(Robustness(
             effect, title, _width_sentences(mine, decisions),
-            _width_figures(mine, title) if full and not found else [], tables.widths_table(mine, decisions.flag),
+            _width_figures(mine, title, decisions.flag) if full and not found else [], tables.widths_table(mine, decisions.flag),
         ))  # fmt: skip
     return found
 
@@ -435,13 +435,13 @@ def _factor_text(value: float) -> str:
     return f"{value:.2g}" if value >= 0.001 else "below 1/1000"
 
 
-def _width_figures(widths: pd.DataFrame, title: str) -> list[Figure]:
+def _width_figures(widths: pd.DataFrame, title: str, flag: float) -> list[Figure]:
     units = _units(str(widths["units"].iloc[0]))
     made = [
         (
-            width_strip(widths), f"P(direction) of {title} by shape and width of the prior",
+            width_strip(widths, flag), f"P(direction) of {title} by shape and width of the prior",
             "Each row is a shape, each column a width of the prior of the effect; the frame is the fit’s own. Number: "
-            "P(direction) with the sign; filled from P(direction) = .95. ● the whole 95 % interval lies outside the "
+            f"P(direction) with the sign; filled from P(direction) = {flag:g}. ● the whole 95 % interval lies outside the "
             "region of practical equivalence, ○ inside it. A row that does not change from left to right does not hang "
             "on the prior. A question mark: nothing reliable can be told.",
             "",

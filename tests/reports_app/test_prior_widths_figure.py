@@ -63,6 +63,15 @@ def test_only_what_reaches_the_flag_is_filled_and_never_looks_as_if_it_did(width
     assert set(cells.loc[cells["blend_shape"] == "browDown", "text"]) == {"+.949"}
 
 
+def test_the_reports_own_flag_decides_what_is_filled(widths):
+    cells = strip_rows(widths, flag=0.85)
+    assert set(cells.loc[cells["kind"] != "unsure", "blend_shape"]) == {
+        "mouthSmile",
+        "mouthFrown",
+        "eyeLookDown",
+    }
+
+
 def test_what_is_not_reliable_is_a_question_mark(widths):
     widths.loc[0, ["p_direction", "mean", "direction"]] = np.nan
     widths.loc[0, "decision"] = ""

@@ -26,7 +26,7 @@ __all__ = ["bayes_factors", "largest", "strip_rows", "width_curves", "width_stri
 CELL, PANEL, HEIGHT, GAP = 52, 250, 130, 22
 NAMED = 4  # shapes with curves, and with names at their Bayes factors
 MARKS = {"outside": " ●", "inside": " ○"}
-FLAG = 0.95  # P(direction) from which a cell is filled in its colour
+FLAG = 0.95  # P(direction) from which a cell is filled in its colour, where a report has none of its own
 FARTHEST = 6.0  # powers of ten of a Bayes factor that are still drawn
 NEAREST = 13  # px between names at lines
 WIDTHS = "width of the prior, times the fit’s own"
@@ -55,28 +55,30 @@ def largest(widths: pd.DataFrame, most: int = NAMED) -> list[str]:
 # Every shape
 
 
-def strip_rows(widths: pd.DataFrame) -> pd.DataFrame:
-    """One row a cell: shape, width, text, share of the way from .5 to 1, kind; surest first at the fit's own width.
+def strip_rows(widths: pd.DataFrame, flag: float = FLAG) -> pd.DataFrame:
+    """One row a cell: shape, width, text, kind; surest first at the fit's own width.
 
     Parameters
     ----------
-    widths : rows of `mien.models.prior_widths` of one effect.
+    widths : rows of `mien.models.prior_widths` of one effect. flag : P(direction) from which a cell is filled.
     """
     rows = rows_of(widths)
     sure = {row["blend_shape"]: row["p_direction"] for row in rows if row["factor"] == 1.0}
     order = sorted(sure, key=lambda name: -(sure[name] if math.isfinite(sure[name]) else 0.0))
-    cells = [_cell(row) for row in rows]
+    cells = [_cell(row, flag) for row in rows]
     cells.sort(key=lambda cell: (order.index(cell["blend_shape"]), cell["factor"]))
     return pd.DataFrame(cells)
 
 
-def _cell(row: Row) -> Row:
+def _cell(row: Row, flag: float) -> Row:
     p, known = float(row["p_direction"]), math.isfinite(row["p_direction"])
     positive = known and int(row["direction"]) > 0
     text = (
-        f"{'+' if positive else '−'}{_probability(p)}{MARKS.get(str(row['decision']), '')}" if known else "?"
+        f"{'+' if positive else '−'}{_probability(p, flag)}{MARKS.get(str(row['decision']), '')}"
+        if known
+        else "?"
     )
-    flagged = known and p >= FLAG
+    flagged = known and p >= flag
     return {
         "blend_shape": str(row["blend_shape"]), "label": str(row["blend_shape"]) or "outcome",
         "factor": float(row["factor"]), "width": width_text(float(row["factor"])), "text": text,
@@ -84,22 +86,22 @@ def _cell(row: Row) -> Row:
     }  # fmt: skip
 
 
-def _probability(p: float) -> str:
+def _probability(p: float, flag: float) -> str:
     """Two digits; three just below the flag, which two would round up to."""
     if p >= 0.995:
         return "> .99"
-    below = p < FLAG <= round(p, 2)
+    below = p < flag <= round(p, 2)
     return (f"{math.floor(1000 * p) / 1000:.3f}" if below else f"{p:.2f}").removeprefix("0")
 
 
-def width_strip(widths: pd.DataFrame) -> Layers:
+def width_strip(widths: pd.DataFrame, flag: float = FLAG) -> Layers:
     """P(direction) and decision of every shape under every width.
 
     Parameters
     ----------
-    widths : rows of `mien.models.prior_widths` of one effect.
+    widths, flag : as in `strip_rows`.
     """
-    rows = strip_rows(widths)
+    rows = strip_rows(widths, flag)
     names = list(dict.fromkeys(rows["label"]))
     columns = [width_text(factor) for factor in sorted(set(rows["factor"]))]
     y = alt.Y("label:N", scale=alt.Scale(domain=names), title=None).axis(
