@@ -378,7 +378,8 @@ def _robustness(widths: pd.DataFrame | None, decisions: Decisions, *, full: bool
         title = wording.effect_title(effect)
         found.append(Robustness(
             effect, title, _width_sentences(mine, decisions),
-            _width_figures(mine, title, decisions.flag) if full and not found else [], tables.widths_table(mine, decisions.flag),
+            _width_figures(mine, title, decisions.flag) if full and not found else [],
+            tables.widths_table(mine, decisions.flag),
         ))  # fmt: skip
     return found
 
@@ -441,7 +442,7 @@ def _width_figures(widths: pd.DataFrame, title: str, flag: float) -> list[Figure
         (
             width_strip(widths, flag), f"P(direction) of {title} by shape and width of the prior",
             "Each row is a shape, each column a width of the prior of the effect; the frame is the fit’s own. Number: "
-            f"P(direction) with the sign; filled from P(direction) = {flag:g}. ● the whole 95 % interval lies outside the "
+            f"P(direction) with the sign; filled from {flag:g} on. ● the whole 95 % interval lies outside the "
             "region of practical equivalence, ○ inside it. A row that does not change from left to right does not hang "
             "on the prior. A question mark: nothing reliable can be told.",
             "",
