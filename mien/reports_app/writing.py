@@ -129,7 +129,8 @@ class _Told(NamedTuple):
         widths = {one.name: one.widths for one in sensitivities if len(one.widths)}
         evidence = Evidence(
             fits, known, {name: checked_priors(hashes[name], one) for name, one in checks.items()},
-            {one.name: one.scaling for one in sensitivities}, widths, bayes_factors=bool(widths),
+            {one.name: one.scaling for one in sensitivities}, widths,
+            bayes_factors=any(one["bayes_factor"].notna().any() for one in widths.values()),
             decisions=decisions, statements=study.settings.get("barg", {}),
         )  # fmt: skip
         return _Told(evidence, checks)

@@ -23,6 +23,7 @@ from mien.workflow.importing import Pictures, import_recordings
 from mien.workflow.paper_table import PAPER_TABLE, paper_table
 from mien.workflow.parallel import Progress, available_cores
 from mien.workflow.preparing import prepare_and_store
+from mien.workflow.prior_checks import check_study_priors, study_sensitivity
 from mien.workflow.sessions import read_sessions
 from mien.workflow.templates import new_study
 
@@ -55,7 +56,7 @@ def run_demo(
     pictures: Pictures | None = None,
     progress: Progress | None = None,
 ) -> DemoResult:
-    """Simulate → import → prepare → fit, into the study folder `out`.
+    """Simulate → import → prepare → fit, and check the priors of the main fit, into the study folder `out`.
 
     Raises
     ------
@@ -77,6 +78,8 @@ def run_demo(
     study.refresh()
     prepare_and_store(study, workers=workers, progress=progress)
     fits = _fits(study, seed, quick=quick, progress=progress)
+    check_study_priors(study, "valence", seed=seed, progress=progress)
+    study_sensitivity(study, "valence", refit=False, progress=progress)  # by weights alone
     if not quick:
         write_whole(study.derivatives / PAPER_TABLE, paper_table(study, seed=seed).to_csv(index=False))
     return DemoResult(study, fits[0], beside_truth(fits[0].effects, design), fits)

@@ -13,11 +13,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 import xarray as xr
 
-from mien.models import freeze_priors, load
-from mien.models.effect_tables import coefficient_names
+from mien.models import effects, freeze_priors, load
+from mien.models.effect_tables import ROPE_OF_SIGMA, coefficient_names
 from mien.models.factors.spec import is_factor_fit
 from mien.models.prior_freezing import frozen_of_fit
 from mien.models.sensitivity import power_scaling, prior_widths
@@ -125,7 +126,12 @@ def stored_check(study: Study, name: str, fit: xr.DataTree) -> PriorPredictive |
 
 
 def study_sensitivity(
-    study: Study, model: str = "", *, redo: bool = False, progress: Progress | None = None
+    study: Study,
+    model: str = "",
+    *,
+    redo: bool = False,
+    refit: bool | None = None,
+    progress: Progress | None = None,
 ) -> list[Sensitivity]:
     """How the newest fits of a study depend on their priors; computed once for each fit.
 
@@ -133,6 +139,7 @@ def study_sensitivity(
     ----------
     model : a family, or the name of a fit; "" takes all fits.
     redo : compute again what is stored.
+    refit : as in `mien.models.power_scaling`.
 
     Raises
     ------
@@ -154,24 +161,42 @@ def study_sensitivity(
         if progress:
             progress(number, len(paths), "sensitivity")
         stored = None if redo else stored_sensitivity(path, name)
-        found.append(stored or _computed(name, path))
+        found.append(stored or _computed(study, name, path, refit))
     if progress:
         progress(len(paths), len(paths), "sensitivity")
     return found
 
 
-def _computed(name: str, path: Path) -> Sensitivity:
-    scaling, widths = fit_sensitivity(load(path))
+def _computed(study: Study, name: str, path: Path, refit: bool | None) -> Sensitivity:
+    fit = load(path)
+    scaling, widths = fit_sensitivity(fit, rope=_rope(study, fit), refit=refit)
     for file, table in ((SENSITIVITY, scaling), (WIDTHS, widths)):
         with whole_file(path / file) as temporary:
             table.to_parquet(temporary, index=False)
     return Sensitivity(name, path, scaling, widths)
 
 
-def fit_sensitivity(fit: xr.DataTree) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Power-scaling of a fit, and its claimed effects under other prior widths (no rows where it has none)."""
-    widths = [prior_widths(fit, effect) for effect in claimed_effects(fit)]
-    return power_scaling(fit), pd.concat(widths, ignore_index=True) if widths else pd.DataFrame()
+def fit_sensitivity(
+    fit: xr.DataTree, *, rope: dict[str, float] | None = None, refit: bool | None = None
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Power-scaling of a fit, and its claimed effects under other prior widths (no rows where it has none).
+
+    Parameters
+    ----------
+    rope : as in `mien.models.prior_widths`. refit : as in `mien.models.power_scaling`.
+    """
+    widths = [prior_widths(fit, effect, rope=rope) for effect in claimed_effects(fit)]
+    return power_scaling(fit, refit=refit), pd.concat(widths, ignore_index=True) if widths else pd.DataFrame()
+
+
+def _rope(study: Study, fit: xr.DataTree) -> dict[str, float] | None:
+    """The study's own limits of practical equivalence (mien.toml), where it has some."""
+    asked = study.settings.get("decisions", {}).get("rope")
+    if asked is None or is_factor_fit(fit):
+        return None
+    own = effects(fit).drop_duplicates("blend_shape")
+    shapes, widths = own["blend_shape"].astype("str"), own["rope"].to_numpy(dtype=np.float64)
+    return dict(zip(shapes, (widths * (float(asked) / ROPE_OF_SIGMA)).tolist(), strict=True))
 
 
 def claimed_effects(fit: xr.DataTree) -> tuple[str, ...]:
