@@ -32,7 +32,19 @@ def test_every_shape_stands_beside_its_truth(demo):
 def test_the_whole_job_left_its_results(demo):
     assert len(demo.study.recordings()) == 8
     assert load_prep(demo.study)["trials"] == 4 * 24
-    assert {path.name for path in demo.fit.path.iterdir()} == {"posterior.nc", "summary.parquet", "fit.json"}
+    assert {path.name for path in demo.fit.path.iterdir()} == {
+        "posterior.nc", "summary.parquet", "fit.json", "sensitivity.parquet", "prior_widths.parquet",
+    }  # fmt: skip
+
+
+def test_the_priors_of_the_main_fit_are_checked_before_and_after_the_data(demo):
+    from mien.models import load
+    from mien.workflow.prior_checks import stored_check, stored_sensitivity
+
+    assert stored_check(demo.study, "valence", load(demo.fit.path)) is not None
+    found = stored_sensitivity(demo.fit.path, "valence")
+    assert set(found.widths["effect"]) == {"valence"}
+    assert set(found.scaling["blend_shape"]) == set(QUICK_SHAPES)
 
 
 def test_every_fit_is_stored_with_its_checks(demo, tmp_path):
