@@ -29,6 +29,7 @@ LEVEL = 0.95
 NAME = re.compile(r"[A-Za-z0-9][\w.:|-]*")
 HELD = {
     "Intercept": "the intercept", "beta": "the coefficient", "sd": "the standard deviation between groups",
+    "smooth": "the standard deviation of a curve's functions",
     "corr": "the correlation of two effects", "sigma": "the residual standard deviation",
 }  # fmt: skip
 STATED = {
@@ -37,8 +38,8 @@ STATED = {
     ("sigma", "standardised"): "residual_spread", ("sigma", "raw"): "residual_spread_raw",
     ("rho", ""): "autocorrelation", ("corr", ""): "group_correlation",
 }  # fmt: skip
-PER_UNIT = ("beta", "sd", "link_beta", "link_sd")
-SPREADS = ("sd", "sigma", "link_sd")  # 0 is one of their values
+PER_UNIT = ("beta", "sd", "smooth", "link_beta", "link_sd")
+SPREADS = ("sd", "smooth", "sigma", "link_sd")  # 0 is one of their values
 
 
 class Details(TypedDict, total=False):
@@ -112,7 +113,7 @@ def range_of(asked: Asked) -> tuple[float, float]:
         return 0.0, 1.0
     if asked.link == "atanh" or role == "corr":
         return -1.0, 1.0
-    positive = role in ("sd", "sigma") or asked.link == "log" or elicitable(role) == (LogNormal,)
+    positive = role in ("sd", "smooth", "sigma") or asked.link == "log" or elicitable(role) == (LogNormal,)
     return (0.0 if positive else -math.inf), math.inf
 
 

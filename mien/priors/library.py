@@ -29,9 +29,9 @@ __all__ = [
 ]  # fmt: skip
 
 ROLES = (
-    "Intercept", "beta", "sd", "corr", "sigma", "rho", "link_Intercept", "link_beta", "link_sd", "parameter_beta",
-    "log_sigma", "nu", "phi", "shape", "zi", "zoi", "coi", "hu", "cutpoint_zero", "cutpoint_one", "loading_sd",
-    "uniqueness", "between_loading_sd", "between_uniqueness",
+    "Intercept", "beta", "sd", "smooth", "corr", "sigma", "rho", "link_Intercept", "link_beta", "link_sd",
+    "parameter_beta", "log_sigma", "nu", "phi", "shape", "zi", "zoi", "coi", "hu", "cutpoint_zero", "cutpoint_one",
+    "loading_sd", "uniqueness", "between_loading_sd", "between_uniqueness",
 )  # fmt: skip
 TIMES = ("outcome", "log_outcome", "per_unit", "per_column", "intercept", "none")
 SCALES = ("raw", "standardised", "link", "log", "logit", "atanh", "correlation", "sds within persons")

@@ -4,7 +4,7 @@ Resolved once a fit, stored with it as numbers: refitting new data with the stor
 default never moves under a posterior. Overrides:
 
     by name   "valence"   "sd:valence|participant"   "corr:participant"   "sigma:film"
-    by role   "Intercept" "beta" "sd" "corr" "sigma" "rho"
+    by role   "Intercept" "beta" "sd" "smooth" (the sds of curves, else "sd") "corr" "sigma" "rho"
 
 A plain prior, Normal(0, 0.1), is on the scale of the data as passed and wins as it stands; its source is "user", which
 is none. An `Entry` has a source, and its own scale: it is put on that of the data as a default is.
@@ -49,6 +49,7 @@ ALLOWED: Mapping[str, tuple[type, ...]] = {
     "Intercept": (Normal, Flat, Fixed),
     "beta": (Normal, Flat, Fixed),
     "sd": (HalfNormal, HalfStudentT, Exponential, Fixed),
+    "smooth": (HalfNormal, HalfStudentT, Exponential, Fixed),
     "corr": (LKJ, Fixed),
     "sigma": (HalfNormal, HalfStudentT, Exponential, Fixed),
     "rho": (Normal, Fixed),
@@ -139,7 +140,7 @@ def _role_of(key: str, names: ParameterNames) -> str:
     if key in names.coefficients:
         return "beta"
     if key.startswith("sd:") and key[3:] in names.group_terms:
-        return "sd"
+        return _role_of_term(key[3:])
     if key.startswith("corr:") and key[5:] in names.correlated:
         return "corr"
     if key in names.sigmas:
@@ -181,6 +182,11 @@ def override_from_dict(data: Mapping[str, object]) -> Override:
     return entry_from_dict(data) if "role" in data else prior_from_dict(data)  # type: ignore[arg-type]
 
 
+def _role_of_term(term: str) -> str:
+    """Of a group term's sd: "s(time):valence|participant" is a smooth."""
+    return "smooth" if term.startswith("s(") else "sd"
+
+
 def check_overrides(overrides: Mapping[str, Override], names: ParameterNames) -> None:
     """Refuse unknown names, families that a role cannot have, and entries of another role.
 
@@ -206,7 +212,8 @@ def _check_entry(key: str, entry: Entry, names: ParameterNames) -> None:
     role = _role_of(key, names)
     wanted = f"link_{role}" if names.linked and f"link_{role}" in ROLES else role
     raw = entry.scale == "raw" and entry.role == role  # on the scale of the data: whatever the link
-    if entry.role != wanted and not raw:
+    curve = role == "smooth" and entry.role == "sd"
+    if entry.role != wanted and not raw and not curve:
         raise SpecError(
             f"priors[{key!r}]: expected an entry of role {wanted}, found {entry.id}, of role {entry.role}: "
             "mien priors list shows what fits."
@@ -214,7 +221,7 @@ def _check_entry(key: str, entry: Entry, names: ParameterNames) -> None:
 
 
 def _check_fixed(key: str, role: str, value: float) -> None:
-    if role in ("sd", "sigma") and value <= 0:
+    if role in ("sd", "smooth", "sigma") and value <= 0:
         raise SpecError(f"priors[{key!r}]: expected a Fixed standard deviation above 0, found {value:g}.")
     if role in ("corr", "rho") and not -1 < value < 1:
         raise SpecError(f"priors[{key!r}]: expected a Fixed correlation between -1 and 1, found {value:g}.")
@@ -309,7 +316,9 @@ def roles_of(names: ParameterNames) -> dict[str, str]:
     roles = {
         name: f"{link}Intercept" if name == "Intercept" else f"{link}beta" for name in names.coefficients
     }
-    roles |= {f"sd:{term}": f"{link}sd" for term in names.group_terms}
+    for term in names.group_terms:
+        role = _role_of_term(term)
+        roles[f"sd:{term}"] = role if role == "smooth" else f"{link}{role}"
     roles |= {f"corr:{factor}": "corr" for factor in names.correlated}
     roles |= dict.fromkeys(names.sigmas, "sigma")
     roles |= {"rho": "rho"} if names.autocorrelated else {}
@@ -317,8 +326,9 @@ def roles_of(names: ParameterNames) -> dict[str, str]:
 
 
 def _chosen(name: str, overrides: Mapping[str, Override], role: str, library: Library) -> Override:
-    """By name, by role, or the default."""
-    for key in (name, role.removeprefix("link_")):
+    """By name, by role (a curve's sd is an sd, too), or the default."""
+    also = ("sd",) if role == "smooth" else ()
+    for key in (name, role.removeprefix("link_"), *also):
         if key in overrides:
             return overrides[key]
     return library.default(role)

@@ -41,6 +41,10 @@ QUANTITIES: Mapping[str, Quantity] = MappingProxyType({
         "the standard deviation between groups (of their level, or of their response to one sd of a column)",
         "sd of the outcome", ("sd",),
     ),
+    "bend": Quantity(
+        "the root mean square of a course's bends (40 even bins, its straight line taken off)", "sd of the outcome",
+        ("smooth",),
+    ),
     "group_correlation": Quantity(
         "the correlation over groups of their level with their response (with no third effect)", "", ("corr",)
     ),

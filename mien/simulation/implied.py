@@ -40,6 +40,7 @@ from mien.study.errors import SpecError
 __all__ = ["Implied", "implied_share"]
 
 PERSONS, MANY_PERSONS, MOST_PERSONS = 200, 2000, 6000  # two rows each
+BINS, COURSES = 40, 5
 SHAPES, FACTORS, BETWEEN = 100, 12, 12
 TRIALS: Mapping[str, tuple[int, int]] = MappingProxyType({  # participants and stimuli of co-activation
     "loading_sd": (10, 11), "uniqueness": (20, 100), "between_loading_sd": (60, 2), "between_uniqueness": (1000, 2),
@@ -107,7 +108,8 @@ def implied_share(entry: Entry, *, draws: int = 4000, seed: int = 0) -> Implied:
     """
     if entry.implies is None:
         raise SpecError(f"prior {entry.id!r}: expected an implied statement, found none.")
-    worlds = _factor_worlds(entry) if entry.role in PRIORS else _worlds(entry)
+    special = {"smooth": _curve_worlds, **dict.fromkeys(PRIORS, _factor_worlds)}
+    worlds = special.get(entry.role, _worlds)(entry)
     size = math.ceil(draws / len(worlds))
     generators = np.random.default_rng(seed).spawn(len(worlds))
     values = np.concatenate(
@@ -366,6 +368,28 @@ WORLDS: Mapping[str, tuple[_World, ...]] = MappingProxyType({
     "cutpoint_zero": (CUTS,),
     "cutpoint_one": (CUTS._replace(measure=_ones),),
 })  # fmt: skip
+
+
+# Curves
+
+
+def _curve_worlds(entry: Entry) -> list[_Draw]:
+    """A course of even bins in every world; what is left of it beside its straight line."""
+    time = np.tile(np.linspace(0.0, 6.0, BINS), COURSES)
+    place = (np.random.default_rng(1).permutation(len(time)) + 0.5) / len(time)
+    y = OBSERVED_MEAN + OBSERVED_SD * math.sqrt(12.0) * (place - 0.5)
+    spec = ModelSpec("y ~ 1", smooths=("s(time)",), priors={"smooth": entry, "sigma": Fixed(NOTHING)})
+    outcome = make_problem(spec, pd.DataFrame({"y": y, "time": time}))[0].outcomes[0]
+    line = np.column_stack([np.ones(BINS), time[:BINS]])
+    assert entry.implies is not None
+    unit = 1.0 if entry.implies.quantity.endswith("_raw") else y.std()
+
+    def draw(rng: np.random.Generator) -> np.ndarray:
+        course = draw_model(outcome, rng).outcome.response[:BINS]
+        bends = course - line @ np.linalg.lstsq(line, course, rcond=None)[0]
+        return np.array([bends.std() / unit])
+
+    return [draw]
 
 
 # Co-activation

@@ -18,6 +18,7 @@ def test_defaults_by_role():
         "Intercept": (Normal(0.0, 2.5), "intercept"),
         "beta": (Normal(0.0, 1.0), "per_unit"),
         "sd": (HalfNormal(1.0), "per_unit"),
+        "smooth": (HalfNormal(1.0), "per_unit"),
         "corr": (LKJ(2.0), "none"),
         "sigma": (HalfStudentT(4.0, 1.0), "outcome"),
         "rho": (Normal(0.0, 1.0), "none"),

@@ -1,6 +1,17 @@
 import pytest
 
-from mien.priors import LKJ, DataScale, Fixed, Flat, HalfNormal, HalfStudentT, Normal, ParameterNames, resolve
+from mien.priors import (
+    LIBRARY,
+    LKJ,
+    DataScale,
+    Fixed,
+    Flat,
+    HalfNormal,
+    HalfStudentT,
+    Normal,
+    ParameterNames,
+    resolve,
+)
 from mien.study.errors import SpecError
 
 NAMES = ParameterNames(
@@ -65,3 +76,33 @@ def test_what_is_no_parameter_or_no_prior_of_it_is_refused(overrides, words):
     with pytest.raises(SpecError, match="priors") as caught:
         resolve(overrides, NAMES, SCALE)
     assert words in str(caught.value)
+
+
+CURVES = ParameterNames(
+    ("Intercept", "time"), ("s(time)", "s(time):valence|participant", "1|participant"), ()
+)
+OF_CURVES = DataScale(
+    0.1, 0.05, {"time": 2.0}, {"time": 1.0},
+    {"s(time)": 1.0, "s(time):valence|participant": 0.5, "1|participant": 1.0},
+)  # fmt: skip
+
+
+def test_curves_have_a_role_of_their_own_with_the_numbers_of_a_group_sd():
+    found = resolve({}, CURVES, OF_CURVES)
+    assert found["sd:s(time)"].prior == HalfNormal(0.05)
+    assert found["sd:s(time):valence|participant"].prior == HalfNormal(0.1)
+    assert found["sd:s(time)"].id == "mien-weak/smooth-sd 1"
+    assert found["sd:1|participant"].id == "mien-weak/group-sd 1"
+
+
+def test_what_is_set_for_group_sds_holds_for_curves_unless_they_have_their_own():
+    both = resolve({"sd": HalfNormal(0.2)}, CURVES, OF_CURVES)
+    assert both["sd:s(time)"].prior == both["sd:1|participant"].prior == HalfNormal(0.2)
+    own = resolve({"sd": HalfNormal(0.2), "smooth": LIBRARY.find("smooth-sd:narrow")}, CURVES, OF_CURVES)
+    assert own["sd:s(time)"].prior == HalfNormal(0.025)
+    assert own["sd:1|participant"].prior == HalfNormal(0.2)
+    assert resolve({"sd": LIBRARY.find("group-sd:wide")}, CURVES, OF_CURVES)[
+        "sd:s(time)"
+    ].prior == HalfNormal(0.1)
+    with pytest.raises(SpecError, match="smooth"):
+        resolve({"sd:1|participant": LIBRARY.find("smooth-sd")}, CURVES, OF_CURVES)

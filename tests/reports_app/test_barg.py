@@ -88,7 +88,7 @@ def test_the_items_are_those_of_the_guidelines():
         "6": "DG",
     }
     assert DOI == "10.1038/s41562-021-01177-7"
-    assert len(READ) == 2
+    assert len(READ) == 1
     assert len({item.key for item in ITEMS}) == len(ITEMS)
     assert set(STATEMENTS) <= {item.key for item in ITEMS}
     assert set(STEPS) == {item.step for item in ITEMS}

@@ -23,7 +23,6 @@ from mien.priors import (
     Statement,
 )
 from mien.simulation.implied import _response, _table, implied_share
-from mien.simulation.model_draws import draw_model
 from mien.study.errors import SpecError
 
 DRAWS = 4000
@@ -129,24 +128,24 @@ def test_an_uncentred_column_widens_the_intercept_as_the_words_say():
     assert sd == pytest.approx(math.hypot(2.5, 1.5 / 2.5))  # mean and sd of x
 
 
-def test_a_curve_bends_as_the_page_says():
-    """Smooths have the prior of a group sd; .93 rather than .95 of the curves bend less than its bound."""
-
-    def share(entry, draws=1500):
-        time = np.tile(np.linspace(0.0, 6.0, 40), 5)
-        y = 80.0 + 7.0 * np.random.default_rng(1).normal(size=len(time))
-        spec = ModelSpec("y ~ 1", smooths=("s(time)",), priors={"sd": entry, "sigma": Fixed(1e-6)})
-        outcome = make_problem(spec, pd.DataFrame({"y": y, "time": time}))[0].outcomes[0]
-        line, rng, within = np.column_stack([np.ones(40), time[:40]]), np.random.default_rng(2), 0
-        for _ in range(draws):
-            curve = draw_model(outcome, rng).outcome.response[:40]
-            bends = curve - line @ np.linalg.lstsq(line, curve, rcond=None)[0]
-            within += bends.std() < LIBRARY.default("sd").implies.upper * y.std()
-        return within / draws
-
-    error = math.sqrt(0.93 * 0.07 / 1500)
-    assert abs(share("group-sd") - 0.93) <= 4 * error
-    assert abs(share("group-sd:wide") - 0.93) > 4 * error
+def test_bends_are_those_of_the_functions_themselves():
+    """The bounds against the distribution of a quadratic form in the smooth's own functions."""
+    time = np.tile(np.linspace(0.0, 6.0, 40), 5)
+    y = 80.0 + 7.0 * np.random.default_rng(1).normal(size=len(time))
+    spec = ModelSpec("y ~ 1", smooths=("s(time)",), priors={"sigma": Fixed(1e-6)})
+    outcome = make_problem(spec, pd.DataFrame({"y": y, "time": time}))[0].outcomes[0]
+    functions = np.column_stack([block.columns[:40] for block in outcome.design.blocks])
+    line = np.column_stack([np.ones(40), time[:40]])
+    bends = functions - line @ np.linalg.lstsq(line, functions, rcond=None)[0]
+    unit = outcome.priors["sd:s(time)"].prior.sd / y.std()  # of the default, which is 1 on its scale
+    shares = np.linalg.eigvalsh(bends.T @ bends / 40) * unit**2
+    rng = np.random.default_rng(5)
+    squares = rng.standard_normal((200_000, len(shares))) ** 2 @ shares
+    drawn = np.sqrt(squares) * np.abs(rng.standard_normal(len(squares)))
+    for text, factor in (("smooth-sd", 1.0), ("smooth-sd:wide", 2.0), ("smooth-sd:narrow", 0.5)):
+        upper = LIBRARY.find(text).implies.upper
+        assert abs(np.mean(factor * drawn < upper) - 0.95) <= 4 * math.sqrt(0.95 * 0.05 / len(drawn))
+        assert abs(np.mean(1.3 * factor * drawn < upper) - 0.95) > 4 * math.sqrt(0.95 * 0.05 / len(drawn))
 
 
 # A user's own
