@@ -25,7 +25,7 @@ check: setup  ## style, types, who may import whom
 	.venv/bin/basedpyright
 
 test-statistical: setup  ## slow checks against known truth: AREA=engine|families|co_activation|priors|power
-	$(PYTEST) --runslow -m statistical --area $(AREA) $(SPREAD)
+	$(PYTEST) --runslow -m statistical --area=$(AREA) $(SPREAD)
 
 test-soak: setup  ## long fuzzing of the parsers (30 minutes)
 	$(PYTEST) --runslow -m soak
