@@ -37,7 +37,7 @@ from mien.study.blend_shapes import region
 from mien.study.errors import FitError
 from mien.study.linear_combination import parse_linear_combination
 
-__all__ = ["COLUMNS", "ROPE_OF_SIGMA", "coefficient_names", "effects"]
+__all__ = ["COLUMNS", "ROPE_OF_SIGMA", "coefficient_names", "decision_of", "effects"]
 
 ROPE_OF_SIGMA = 0.1  # residual sds; STATISTICS 8
 CI_PROB = 0.95
@@ -278,7 +278,7 @@ def _row(
         "mean": float(draws.mean()), "sd": float(draws.std(ddof=1)),
         "eti_lower": float(lower), "eti_upper": float(upper), "ci_kind": "eti", "ci_prob": ci_prob,
         "p_direction": max(positive, 1.0 - positive), "direction": 1 if positive >= 0.5 else -1,
-        "in_rope": float((np.abs(draws) <= rope).mean()), "rope": rope, "decision": _decision(lower, upper, rope),
+        "in_rope": float((np.abs(draws) <= rope).mean()), "rope": rope, "decision": decision_of(lower, upper, rope),
         "beta_std": float(standardised.mean()),
         "beta_std_lower": float(np.quantile(standardised, tails[0])),
         "beta_std_upper": float(np.quantile(standardised, tails[1])),
@@ -289,7 +289,8 @@ def _row(
     }  # fmt: skip
 
 
-def _decision(lower: float, upper: float, rope: float) -> str:
+def decision_of(lower: float, upper: float, rope: float) -> str:
+    """Where an interval lies: inside the ROPE, outside, or undecided."""
     if -rope <= lower and upper <= rope:
         return "inside"
     if lower > rope or upper < -rope:

@@ -38,8 +38,15 @@ from mien.models.factors.sums import NULL, FactorSums, factor_sums
 from mien.models.predictive_density import khat_limit
 
 __all__ = [
-    "GroupsLeftOut", "TrialsLeftOut", "group_log_density", "groups_left_out", "some_rows", "told_trials",
-    "trial_log_density", "trials_left_out",
+    "GroupsLeftOut",
+    "TrialsLeftOut",
+    "group_log_density",
+    "groups_left_out",
+    "rows_log_density",
+    "some_rows",
+    "told_trials",
+    "trial_log_density",
+    "trials_left_out",
 ]  # fmt: skip
 
 LOG_2_PI = float(np.log(2.0 * np.pi))
@@ -196,11 +203,11 @@ def group_log_density(draws: Parameters, others: StoredRows, mine: StoredRows) -
     """
     found = bases(draws)
     density = np.empty((len(found.ratio), len(mine.levels)))
-    known = _of_rows(found, others)
+    known = rows_log_density(found, others)
     for group in range(len(mine.levels)):
         others = _joined(others, some_rows(mine, mine.group == group))
         density[:, group] = -known
-        known = _of_rows(found, others)
+        known = rows_log_density(found, others)
         density[:, group] += known
     return density
 
@@ -215,7 +222,7 @@ def _joined(some: StoredRows, more: StoredRows) -> StoredRows:
     )
 
 
-def _of_rows(found: Bases, rows: StoredRows) -> np.ndarray:
+def rows_log_density(found: Bases, rows: StoredRows) -> np.ndarray:
     """(draw,) log ∫ p(y | B, Λ, Ψ) dB of rows; such integrals mean something in differences."""
     sums = factor_sums(rows.activation, rows.design, rows.group)
     columns = np.linalg.slogdet(rows.design.T @ rows.design)[1]

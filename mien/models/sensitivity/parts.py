@@ -9,7 +9,6 @@
 Priors are looked at on the scale that they are given on: rho on atanh, further parameters on their links.
 """
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -18,9 +17,10 @@ import xarray as xr
 
 from mien.models.design import Design
 from mien.models.diagnostics import outcomes_of, scalar_draws
-from mien.models.factors.spec import FactorSpec, is_factor_fit
+from mien.models.factors.spec import is_factor_fit
 from mien.models.likelihoods import LIKELIHOODS
 from mien.models.predictive_density import picked_draws
+from mien.models.prior_freezing import stored_priors
 from mien.models.refit import (
     check_rows,
     coefficients_of,
@@ -30,7 +30,7 @@ from mien.models.refit import (
     outcome_of,
 )
 from mien.models.sensitivity.given_theta import flat_coefficients, given_theta
-from mien.priors import Fixed, Flat, Normal, Prior, prior_from_dict
+from mien.priors import Fixed, Flat, Normal, Prior
 from mien.priors.powers import log_density
 from mien.study.errors import FitError
 from mien.study.tables import nearest
@@ -43,7 +43,7 @@ __all__ = [
     "factor_units",
     "parts_of",
     "point_of_draws",
-    "stored_priors",
+    "priors_of",
 ]
 
 INTEGRATED, GIVEN = "effects integrated out", "given the effects"
@@ -104,10 +104,9 @@ def point_of_draws(fit: xr.DataTree, shape: str | None, picked: np.ndarray) -> n
     return of_shape(stats, shape)["point"].to_numpy().reshape(-1)[picked]
 
 
-def stored_priors(fit: xr.DataTree, shape: str | None) -> dict[str, Prior]:
-    """The frozen priors of one outcome by name."""
-    stored = json.loads(fit.attrs["priors"])
-    return {name: prior_from_dict(item) for name, item in stored[shape or ""].items()}
+def priors_of(fit: xr.DataTree, shape: str | None) -> dict[str, Prior]:
+    """The priors of one outcome by name, as the fit had them."""
+    return {name: resolved.prior for name, resolved in stored_priors(fit)[shape or ""].items()}
 
 
 # Priors
@@ -118,7 +117,7 @@ def _prior_densities(fit: xr.DataTree, shape: str | None, design: Design) -> dic
     posterior = of_shape(fit["posterior"].dataset, shape)
     family = str(fit.attrs.get("family", "gaussian"))
     found = {}
-    for name, prior in stored_priors(fit, shape).items():
+    for name, prior in priors_of(fit, shape).items():
         if isinstance(prior, (Flat, Fixed)):
             continue
         if name.startswith("corr:"):
@@ -187,13 +186,13 @@ def _integrated(fit: xr.DataTree, shape: str | None, picked: np.ndarray) -> np.n
 
 def _of_factors(fit: xr.DataTree, picked: np.ndarray) -> Parts:
     from mien.models.factors.conditional import bases, parameters, stored_rows
-    from mien.models.factors.left_out import _of_rows
+    from mien.models.factors.left_out import rows_log_density
 
     rows, posterior = stored_rows(fit), fit["posterior"].dataset
     drawn = parameters(fit)
     drawn = type(drawn)(*(values[picked] for values in drawn))
     quantities, priors = {}, {}
-    resolved = FactorSpec.from_json(str(fit.attrs["model_spec"])).resolved
+    resolved = priors_of(fit, None)
     shapes = [str(name) for name in posterior["blend_shape"].to_numpy()]
     for level, lead in LEVELS.items():
         if not posterior[f"{lead}loading"].shape[-1]:
@@ -208,7 +207,7 @@ def _of_factors(fit: xr.DataTree, picked: np.ndarray) -> Parts:
             values = posterior[name].to_numpy()
             density = log_density(resolved[name], values.reshape(values.shape[0] * values.shape[1], -1))
             priors[name] = density.sum(axis=1)[picked]
-    density = _of_rows(bases(drawn), rows)
+    density = rows_log_density(bases(drawn), rows)
     return Parts(None, (), quantities, priors, density, INTEGRATED, picked)
 
 

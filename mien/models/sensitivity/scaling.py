@@ -34,8 +34,8 @@ from mien.models.sensitivity.parts import (
     factor_units,
     parts_of,
     point_of_draws,
+    priors_of,
     shapes_of,
-    stored_priors,
 )
 from mien.models.sensitivity.refitting import refitted, settings_of, with_priors
 from mien.models.sensitivity.weights import (
@@ -264,7 +264,7 @@ def _refits(
 ) -> list[_Far | None]:
     """Of every outcome, all outcomes at once; None where a prior cannot be scaled so far."""
     outcomes = [outcome_of(fit, shape) for shape in shapes]
-    can = [_all_scale(stored_priors(fit, shape), names) for shape, names in zip(shapes, chosen, strict=True)]
+    can = [_all_scale(priors_of(fit, shape), names) for shape, names in zip(shapes, chosen, strict=True)]
     means: list[list[Mapping[str, tuple[float, float]] | None]] = [[] for _ in shapes]
     if not any(can):
         return [None] * len(shapes)

@@ -26,14 +26,14 @@ from scipy.optimize import brentq
 from scipy.special import ndtr, ndtri
 
 from mien.models.diagnostics import outcomes_of
-from mien.models.effect_tables import CI_PROB, _decision, coefficient_names, effects
+from mien.models.effect_tables import CI_PROB, coefficient_names, decision_of, effects
 from mien.models.engines.problem import Outcome
 from mien.models.factors.spec import require_coefficients
 from mien.models.mean_response import has_link, mean_response
 from mien.models.predictive_density import picked_draws
 from mien.models.refit import check_rows, coefficients_of, natural_of, outcome_of
 from mien.models.sensitivity.given_theta import flat_coefficients, given_theta
-from mien.models.sensitivity.parts import point_of_draws, stored_priors
+from mien.models.sensitivity.parts import point_of_draws, priors_of
 from mien.models.sensitivity.refitting import (
     refitted,
     sampled_evidence,
@@ -176,7 +176,7 @@ class _Asked(NamedTuple):
 
 
 def _normal_prior(fit: xr.DataTree, shape: str | None, effect: str) -> Normal:
-    prior = stored_priors(fit, shape).get(effect)
+    prior = priors_of(fit, shape).get(effect)
     if not isinstance(prior, Normal):
         raise FitError(f"effect {effect!r}: expected a coefficient with a normal prior, found {prior!r}.")
     return prior
@@ -227,7 +227,7 @@ class _Mixture(NamedTuple):
         return {
             "mean": mean, "sd": np.sqrt(spread), **_direction(1.0 - self.below(0.0)),
             "eti_lower": lower, "eti_upper": upper, "in_rope": self.below(rope) - self.below(-rope),
-            "decision": _decision(lower, upper, rope),
+            "decision": decision_of(lower, upper, rope),
         }  # fmt: skip
 
 
@@ -387,5 +387,5 @@ def _weighted_summary(
     return {
         "mean": mean, "sd": float(np.sqrt(weight @ (values - mean) ** 2)),
         **_direction(float(weight @ (values > 0))), "eti_lower": float(lower), "eti_upper": float(upper),
-        "in_rope": float(weight @ (np.abs(values) <= rope)), "decision": _decision(float(lower), float(upper), rope),
+        "in_rope": float(weight @ (np.abs(values) <= rope)), "decision": decision_of(float(lower), float(upper), rope),
     }  # fmt: skip

@@ -9,10 +9,10 @@ from scipy.special import expit
 from scipy.stats import beta, lognorm, norm
 
 import mien
-from mien.models import co_activation
+from mien.models import co_activation, freeze_priors
 from mien.models.refit import effects_of
 from mien.models.sensitivity import power_scaling, prior_widths, which_prior
-from mien.models.sensitivity.parts import parts_of, stored_priors
+from mien.models.sensitivity.parts import parts_of, priors_of
 from mien.priors import LogNormal
 from mien.simulation.co_activation import draw_truth, simulate_factors
 from tests.models.likelihood_study import make_study
@@ -40,7 +40,7 @@ def factors():
 
 def test_parts_of_an_ordered_beta_are_those_of_scipy(ordered):
     data, fit = ordered
-    parts, priors = parts_of(fit, None, None), stored_priors(fit, None)
+    parts, priors = parts_of(fit, None, None), priors_of(fit, None)
     q = parts.quantities
     for name in ("Intercept", "valence", "cutpoint_zero", "cutpoint_one"):
         assert np.allclose(parts.priors[name], norm(priors[name].mean, priors[name].sd).logpdf(q[name]))
@@ -138,3 +138,18 @@ def test_a_joint_formula(trials_maker):
     assert (table["how"] == "refit").all()
     assert table["refit_z"].max() < 4.5
     assert (prior_widths(fit)["how"] == "exact given theta").all()
+
+
+def test_frozen_priors_of_co_activation_are_the_ones_that_are_scaled(factors):
+    """A fit with frozen priors holds them beside its specification, which has none of its own."""
+    rng = np.random.default_rng(2)
+    truth = draw_truth(rng, shapes=5, factors=1, between=1, terms=("Intercept",))
+    trials = simulate_factors(truth, rng, participants=8, stimuli=8).trials
+    narrow = co_activation(1, between=1, priors={"uniqueness": LogNormal(-3.0, 0.1)})
+    fit = mien.fit(
+        co_activation(1, between=1), trials, frozen=freeze_priors(narrow, trials), draws=300, seed=3
+    )
+    plain = mien.fit(narrow, trials, draws=300, seed=3)
+    mine, its = power_scaling(fit), power_scaling(plain)
+    assert np.allclose(mine["prior"], its["prior"], equal_nan=True)
+    assert not np.allclose(mine["prior"], power_scaling(factors)["prior"], equal_nan=True)

@@ -228,9 +228,9 @@ def test_shares_of_roles_add_up(estimated_fit):
 def test_log_priors_are_those_of_scipy(estimated_fit):
     from scipy.stats import beta, halfnorm, t
 
-    from mien.models.sensitivity.parts import stored_priors
+    from mien.models.sensitivity.parts import priors_of
 
-    parts, priors = parts_of(estimated_fit, None, None), stored_priors(estimated_fit, None)
+    parts, priors = parts_of(estimated_fit, None, None), priors_of(estimated_fit, None)
     q = parts.quantities
     for name, values in (
         ("sd:1|participant", q["1|participant_sigma"]),

@@ -7,7 +7,7 @@ from arviz_stats.base import array_stats
 import mien
 from mien.models.diagnostics import scalar_draws
 from mien.models.sensitivity import power_scaling, prior_widths
-from mien.models.sensitivity.parts import parts_of, stored_priors
+from mien.models.sensitivity.parts import parts_of, priors_of
 from mien.models.sensitivity.scaling import THRESHOLD, _shifts
 from mien.models.sensitivity.weights import KHAT
 from mien.priors import Normal
@@ -63,7 +63,7 @@ def test_weighted_draws_of_other_families_agree_with_fits(family):
     data, formula = make_study(family, 10, 16, 0), "raw ~ valence + (valence | participant)"
     fit = mien.fit(formula, data, family=family, draws=2500, seed=1)
     table = power_scaling(fit, draws=None).set_index("parameter")
-    halved = {name: power_scaled(prior, 0.5) for name, prior in stored_priors(fit, None).items()}
+    halved = {name: power_scaled(prior, 0.5) for name, prior in priors_of(fit, None).items()}
     again = means_and_errors(mien.fit(formula, data, family=family, draws=2500, seed=2, priors=halved))
     before = means_and_errors(fit)
     apart, unscaled = [], []
