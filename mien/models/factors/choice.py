@@ -217,7 +217,8 @@ def _refitted(
 ) -> _Refits:
     """Densities of the groups of every fold, given the trials of all others."""
     all_rows = parameters(tree, AFTER)
-    mean = Parameters(*(part.mean(axis=0, keepdims=True) for part in all_rows))
+    # In float32: draws are the same to the last bit but one, and chains from starts that differ there part ways.
+    mean = Parameters(*(_rounded(part.mean(axis=0, keepdims=True)) for part in all_rows))
     elpd, variance, r_hat = np.full(len(parts[0].groups), np.nan), 0.0, 1.0
     after = np.zeros(len(all_rows.uniqueness))
     for number, fold in enumerate(parts):
@@ -231,6 +232,10 @@ def _refitted(
         after += found.after  # of the same draws in all folds
         r_hat = max(r_hat, _r_hat(density.reshape(CHAINS, -1, density.shape[1])))
     return _Refits(elpd, float(np.sqrt(variance + (after**2).sum())), r_hat)
+
+
+def _rounded(values: np.ndarray) -> np.ndarray:
+    return values.astype(np.float32).astype(np.float64)
 
 
 def _sampled(spec: FactorSpec, fold: _Fold, mean: Parameters, seed: int) -> Parameters:
