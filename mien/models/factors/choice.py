@@ -217,7 +217,7 @@ def _refitted(
 ) -> _Refits:
     """Densities of the groups of every fold, given the trials of all others."""
     all_rows = parameters(tree, AFTER)
-    # In float32: draws are the same to the last bit but one, and chains from starts that differ there part ways.
+    # In float32: a mean that differs in its last bit would let the chains that start there part ways.
     mean = Parameters(*(_rounded(part.mean(axis=0, keepdims=True)) for part in all_rows))
     elpd, variance, r_hat = np.full(len(parts[0].groups), np.nan), 0.0, 1.0
     after = np.zeros(len(all_rows.uniqueness))
