@@ -85,7 +85,7 @@ def test_the_same_seed_gives_the_same_and_progress_is_told(two_factors):
         return all(np.allclose(one.table[name], table[name], rtol=1e-9, atol=1e-9) for name in numbers)
 
     numbers = one.table[less].select_dtypes("number").columns
-    # in about one of a hundred samplings a chain parts ways, the density being the same to the last bit (docs/limits.md)
+    # now and then a chain parts ways, the density being the same to the last bit (docs/limits.md)
     assert any(again() for _ in range(4))
     third = factor_numbers(two_factors.trials, **asked, seed=2)
     assert not one.table["elpd_groups"].equals(third.table["elpd_groups"])
