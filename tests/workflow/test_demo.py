@@ -117,3 +117,19 @@ def test_a_folder_that_no_demo_made_is_left_alone(tmp_path):
     with pytest.raises(StudyError, match="choose another --out"):
         run_demo(tmp_path / "mine", quick=True)
     assert (tmp_path / "mine" / "thesis.txt").read_text() == "years of work"
+
+
+def test_the_priors_have_a_report_of_their_own(demo, tmp_path):
+    from mien.reports_app.writing import write_prior_report
+    from mien.study.errors import StudyError
+
+    page = write_prior_report(demo.study, tmp_path / "priors.html").read_text()
+    assert "This study is simulated" in page
+    assert "the model was told little about the difference between positive and negative stimuli" in page
+    assert "within the limits" in page
+    assert page.count("Every prior of model") == len(demo.fits)
+    assert "Bayesian Analysis Reporting Guidelines" in page
+    printed = write_prior_report(demo.study, tmp_path / "priors.pdf", kind="pdf")
+    assert printed.read_bytes().startswith(b"%PDF-")
+    with pytest.raises(StudyError, match="html, pdf"):
+        write_prior_report(demo.study, tmp_path / "priors.doc", kind="doc")
