@@ -52,7 +52,7 @@ def test_every_shape_has_a_cell_for_every_width_surest_first(widths):
 
 def test_a_cell_tells_sign_probability_and_decision_as_text(widths):
     text = dict(zip(strip_rows(widths)["blend_shape"], strip_rows(widths)["text"], strict=True))
-    assert (text["mouthSmile"], text["mouthFrown"], text["jawOpen"]) == ("+> .99 ●", "−.96", "+.60 ○")
+    assert (text["mouthSmile"], text["mouthFrown"], text["jawOpen"]) == ("+>.99 ●", "−.96", "+.60 ○")
 
 
 def test_only_what_reaches_the_flag_is_filled_and_never_looks_as_if_it_did(widths):

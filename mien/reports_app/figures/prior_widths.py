@@ -89,7 +89,7 @@ def _cell(row: Row, flag: float) -> Row:
 def _probability(p: float, flag: float) -> str:
     """Two digits; three just below the flag, which two would round up to."""
     if p >= 0.995:
-        return "> .99"
+        return ">.99"
     below = p < flag <= round(p, 2)
     return (f"{math.floor(1000 * p) / 1000:.3f}" if below else f"{p:.2f}").removeprefix("0")
 
