@@ -21,6 +21,7 @@ from mien.reports_app import prior_tables as tables
 from mien.reports_app import prior_words as words
 from mien.reports_app import wording
 from mien.reports_app.attributes import failures
+from mien.reports_app.course_parts import has_course
 from mien.reports_app.defaults import DEFAULTS, Decisions
 from mien.reports_app.figures.prior_predictive import prior_predictive_figures
 from mien.reports_app.figures.prior_widths import bayes_factors, largest, width_curves, width_strip
@@ -363,6 +364,11 @@ def _widths_missing(name: str, fit: Any, widths: pd.DataFrame | None, stale: str
         return "", ""
     if is_factor_fit(fit):
         return "A co-activation model has no single effect whose prior could be made narrower or wider.", ""
+    if has_course(fit):
+        return (
+            "The answer of this model is a course: no single coefficient stands for it, nor a single prior.",
+            "",
+        )
     return (
         f"{words.capital(stale or 'it was not computed whether the answer stays under narrower and wider priors')}.",
         f"mien priors sensitivity {STUDY} --model {name}",

@@ -200,14 +200,16 @@ def _rope(study: Study, fit: xr.DataTree) -> dict[str, float] | None:
 
 
 def claimed_effects(fit: xr.DataTree) -> tuple[str, ...]:
-    """The coefficients that a fit was made for, by its family; of another formula all but the intercept."""
-    if is_factor_fit(fit):
-        return ()
+    """The coefficients that a fit was made for, by its family; of another formula all but the intercept.
+
+    None of co-activation, and of models with a course.
+    """
+    if is_factor_fit(fit) or "time" in json.loads(str(fit.attrs.get("smooths", "{}"))):
+        return ()  # loadings, and courses: no coefficient stands for the answer
     names = coefficient_names(fit)
     family, _, own = str(fit.attrs.get("name", "")).partition("-")
     wanted = {
         "valence": ("valence", "neutral"),
-        "time": ("valence",),
         "task": ("valence:medium",),
         "traits": tuple(f"valence:{trait}_z" for trait in own.split("-")),
     }.get(family, ())
