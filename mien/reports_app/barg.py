@@ -40,6 +40,7 @@ from mien.reports_app.barg_evidence import (
     said,
 )
 from mien.reports_app.barg_items import DOI, ITEMS, READ, STATEMENTS, STEPS
+from mien.reports_app.course_parts import has_course
 from mien.reports_app.model_checks import model_checks
 from mien.reports_app.rows import rows_of
 
@@ -51,6 +52,7 @@ UNRELIABLE = "not reliable"  # a word of the sensitivity tables
 GIVEN = ("rule", "convention")  # kinds of sources of defaults
 INFORMED = ("literature", "pilot", "elicited")
 NO_BAYES_FACTORS = "no Bayes factors or model probabilities are used"
+NO_SINGLE_EFFECT = "no single coefficient stands for its answer"
 NO_DECISIONS = "nothing is decided, there are estimates only"
 WITHOUT_FITS = ("why_bayesian", "goals", "loss_function")
 
@@ -341,8 +343,13 @@ def _widths(evidence: Evidence, name: str, fit: Any) -> OfFit:
     )
 
 
+def _without_effect(fit: Any) -> bool:
+    """Whether no single coefficient stands for what a fit answers: loadings, and courses."""
+    return is_factor_fit(fit) or has_course(fit)
+
+
 def _broad(evidence: Evidence, name: str, fit: Any) -> OfFit:
-    if is_factor_fit(fit):
+    if _without_effect(fit):
         return _scaled(evidence, name, fit)
     found = _widths(evidence, name, fit)
     if found.good and max(float(row["factor"]) for row in rows_of(evidence.widths[name])) <= 1.0:
@@ -368,6 +375,8 @@ def _of_sources(kinds: Sequence[str], none: str) -> Callable[[Evidence, str, Any
 def _bayes_factor_sensitivity(evidence: Evidence, name: str, fit: Any) -> OfFit:
     if not evidence.bayes_factors:
         return OfFit(None, NO_BAYES_FACTORS)
+    if _without_effect(fit):
+        return OfFit(None, NO_SINGLE_EFFECT)
     found = _widths(evidence, name, fit)
     if not found.good:
         return found
@@ -383,6 +392,8 @@ def _bayes_factor_sensitivity(evidence: Evidence, name: str, fit: Any) -> OfFit:
 def _decision_sensitivity(evidence: Evidence, name: str, fit: Any) -> OfFit:
     if is_factor_fit(fit):
         return OfFit(None, NO_DECISIONS)
+    if has_course(fit):
+        return OfFit(None, NO_SINGLE_EFFECT)
     found = _widths(evidence, name, fit)
     if not found.good:
         return found
