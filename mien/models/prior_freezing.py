@@ -60,10 +60,11 @@ def freeze_priors(
     """
     if isinstance(model, FactorSpec):
         return frozen_of(model, {"": model.resolved_priors})
-    from mien.models.fitting import make_problem
+    from mien.models.fitting import data_sha256, make_problem
 
     problem, _, _ = make_problem(model, data, participants)
-    return frozen_of(model, {outcome.name: outcome.priors for outcome in problem.outcomes})
+    frozen = frozen_of(model, {outcome.name: outcome.priors for outcome in problem.outcomes})
+    return replace(frozen, scaled_by=data_sha256(data, participants))
 
 
 def frozen_of(

@@ -31,6 +31,7 @@ class FrozenPriors:
     model : the specification as plain data, without its priors and its name.
     outcomes : blend shape → parameter → prior as numbers; "" where there is a single outcome.
     entries : id and version → the entry as plain data, of all that have a source.
+    scaled_by : sha256 of the data that gave the scale, "" for none; not part of the hash, as its numbers are.
     """
 
     name: str
@@ -38,6 +39,7 @@ class FrozenPriors:
     model: Mapping[str, Any]
     outcomes: Mapping[str, Mapping[str, ResolvedPrior]]
     entries: Mapping[str, Mapping[str, Any]]
+    scaled_by: str = ""
 
     @property
     def sha256(self) -> str:
@@ -126,7 +128,7 @@ class FrozenPriors:
     def to_json(self) -> str:
         """The file's text; `from_json` reads it back to the last bit."""
         content = {
-            "format": FORMAT, "name": self.name, "created": self.created, "sha256": self.sha256,
+            "format": FORMAT, "name": self.name, "created": self.created, "sha256": self.sha256, "scaled_by": self.scaled_by,
             "model": dict(self.model), "outcomes": self._numbers(), "entries": dict(self.entries),
         }  # fmt: skip
         return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
@@ -145,8 +147,9 @@ class FrozenPriors:
             for outcome, priors in data["outcomes"].items()
         }
         found = FrozenPriors(
-            str(data["name"]), str(data["created"]), data["model"], outcomes, data["entries"]
-        )
+            str(data["name"]), str(data["created"]), data["model"], outcomes, data["entries"],
+            str(data.get("scaled_by", "")),
+        )  # fmt: skip
         if found.sha256 != data["sha256"]:
             raise SpecError(
                 f"{where}: expected the content that was frozen (sha256 {str(data['sha256'])[:8]}…), found another "

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from mien.models import co_activation, fit, freeze_priors, valence
+from mien.models.fitting import data_sha256
 from mien.models.prior_freezing import stored_priors
 from mien.priors import LIBRARY, Entry, FrozenPriors, HalfNormal, Normal, Source
 from mien.study.errors import SpecError
@@ -29,6 +30,7 @@ def test_a_frozen_fit_has_the_same_hash_and_the_same_posterior(trials):
     spec = valence(priors={"valence": OWN, "sd": "group-sd"})
     frozen = freeze_priors(spec, trials)
     read = FrozenPriors.from_json(frozen.to_json())
+    assert read.scaled_by == frozen.scaled_by == data_sha256(trials)
     plain = fit(spec, trials, **SETTINGS)
     from_file = fit(spec, trials, frozen=read, registered=True, **SETTINGS)
     assert plain.attrs["priors_sha256"] == frozen.sha256 == read.sha256 == from_file.attrs["priors_sha256"]
