@@ -128,7 +128,8 @@ class FrozenPriors:
     def to_json(self) -> str:
         """The file's text; `from_json` reads it back to the last bit."""
         content = {
-            "format": FORMAT, "name": self.name, "created": self.created, "sha256": self.sha256, "scaled_by": self.scaled_by,
+            "format": FORMAT, "name": self.name, "created": self.created, "sha256": self.sha256,
+            "scaled_by": self.scaled_by,
             "model": dict(self.model), "outcomes": self._numbers(), "entries": dict(self.entries),
         }  # fmt: skip
         return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
