@@ -16,7 +16,7 @@ import xarray as xr
 from mien.models.factors.spec import PRIORS, FactorSpec, is_factor_fit
 from mien.models.prior_freezing import freeze_priors, stored_priors
 from mien.models.spec import ModelSpec
-from mien.priors import LIBRARY, FrozenPriors, ResolvedPrior, families_of, statement_from_dict
+from mien.priors import LIBRARY, FrozenPriors, ResolvedPrior, families_of, role_by_name, statement_from_dict
 from mien.study.errors import SpecError
 
 __all__ = ["PRIOR_COLUMNS", "numbers_text", "prior_table", "priors_listed"]
@@ -73,7 +73,7 @@ def _table(
     for name in parameters:
         many = [priors[name] for priors in outcomes.values() if name in priors]
         entry = entries.get(many[0].id, {})
-        role = str(entry.get("role", "")) or _role(name, factors)
+        role = str(entry.get("role", "")) or role_by_name(name)
         implies = entry.get("implies")
         source = entry.get("source", {})
         families = [PRIORS[name].__name__] if factors else families_of(role)
@@ -86,14 +86,6 @@ def _table(
             "alternatives": ", ".join(item.id.partition("/")[2] for item in LIBRARY.variants(role)),
         })  # fmt: skip
     return pd.DataFrame(rows, columns=list(PRIOR_COLUMNS))
-
-
-def _role(name: str, factors: bool) -> str:
-    """Of a prior without an entry: by its name; a coefficient's where nothing else is said."""
-    if factors or name in ("Intercept", "rho"):
-        return name
-    first = name.partition(":")[0]
-    return first if first in ("sd", "corr", "sigma") else "beta"
 
 
 def numbers_text(many: list[ResolvedPrior]) -> str:

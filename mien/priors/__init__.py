@@ -50,6 +50,7 @@ from mien.priors.resolution import (
     override_to_dict,
     read_override,
     resolve,
+    role_by_name,
     roles_of,
     scaled,
 )
@@ -90,6 +91,7 @@ __all__ = [
     "read_override",
     "resolve",
     "resolved_from_dict",
+    "role_by_name",
     "roles_of",
     "scaled",
     "statement_from_dict",

@@ -38,7 +38,7 @@ from mien.study.tables import nearest
 
 __all__ = [
     "UNSOURCED", "DataScale", "Override", "ParameterNames", "ResolvedPrior", "check_overrides", "families_of",
-    "override_from_dict", "override_to_dict", "read_override", "resolve", "roles_of", "scaled",
+    "override_from_dict", "override_to_dict", "read_override", "resolve", "role_by_name", "roles_of", "scaled",
 ]  # fmt: skip
 
 UNSOURCED = "user"  # the source of a prior that came without one
@@ -180,6 +180,16 @@ def override_to_dict(override: Override) -> dict[str, object]:
 def override_from_dict(data: Mapping[str, object]) -> Override:
     """The reverse of `override_to_dict`."""
     return entry_from_dict(data) if "role" in data else prior_from_dict(data)  # type: ignore[arg-type]
+
+
+def role_by_name(name: str) -> str:
+    """The role of a parameter whose model is not at hand: "sd:1|participant" is an sd; else a coefficient."""
+    if name in ROLES:
+        return name
+    kind, colon, rest = name.partition(":")
+    if colon and kind == "sd":
+        return _role_of_term(rest)
+    return kind if colon and kind in ("corr", "sigma") else "beta"
 
 
 def _role_of_term(term: str) -> str:

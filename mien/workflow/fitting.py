@@ -178,6 +178,8 @@ def _frozen(study: Study, name: str, settings: _Settings) -> FrozenPriors | None
             f"registered: expected frozen priors at {frozen_path(study, name)}, found none: `mien priors freeze "
             f"{study.path} --model {name.partition('-')[0]}`."
         )
+    if frozen is not None and settings.registered:
+        frozen.check_registered()
     return frozen
 
 

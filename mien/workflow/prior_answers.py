@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from mien.priors import Entry, Prior, Source, prior_from_text
+from mien.priors import Entry, Prior, Source, prior_from_text, role_by_name
 from mien.priors.answers import Details
 from mien.priors.earlier_results import from_effect
 from mien.priors.elicitation import from_quantiles, from_roulette, from_statement
-from mien.priors.library import ROLES
 from mien.study.errors import SpecError
 
 __all__ = ["Answer", "prior_of_answer"]
@@ -60,14 +59,6 @@ def prior_of_answer(parameter: str, answer: Answer) -> Prior | Entry | str:
     return _asked(parameter, answer)
 
 
-def role_of(parameter: str) -> str:
-    """The role of a parameter by its name: "sd:valence|participant" is an sd."""
-    if parameter in ROLES:
-        return parameter
-    first = parameter.partition(":")[0]
-    return first if first in ("sd", "corr", "sigma") and (first == parameter or ":" in parameter) else "beta"
-
-
 def _written(parameter: str, answer: Answer) -> Prior | Entry | str:
     """An id as it stands; numbers, with their source where one was given."""
     if "(" not in answer.prior:
@@ -84,12 +75,12 @@ def _written(parameter: str, answer: Answer) -> Prior | Entry | str:
             )
         return prior
     source = Source(answer.source, answer.reason, answer.doi, answer.sentence)
-    return Entry(f"own/{parameter}", "1", role_of(parameter), prior, "raw", "none", source)
+    return Entry(f"own/{parameter}", "1", role_by_name(parameter), prior, "raw", "none", source)
 
 
 def _asked(parameter: str, answer: Answer) -> Entry:
     """From answers to questions, a pilot's posterior, or a published effect."""
-    name, role = re.sub(r"[^A-Za-z0-9_.-]+", "-", parameter).strip("-"), role_of(parameter)
+    name, role = re.sub(r"[^A-Za-z0-9_.-]+", "-", parameter).strip("-"), role_by_name(parameter)
     details: Details = {"units": answer.units, "date": datetime.now(UTC).date().isoformat()}
     if answer.reason:
         details["reason"] = answer.reason
@@ -105,7 +96,7 @@ def _asked(parameter: str, answer: Answer) -> Entry:
         return from_roulette(name, role, edges, counts, **details)
     assert answer.interval is not None
     low, high = answer.interval
-    half = role.endswith("sd") or role == "sigma"
+    half = role in ("sd", "smooth", "sigma")
     bottom = None if half and low == 0.0 and not answer.people else low
     return from_statement(
         name,

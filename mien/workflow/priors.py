@@ -231,7 +231,6 @@ def set_prior(
     path = set_path(study, family)
     before = path.read_bytes() if path.exists() else None
     write_whole(path, HEADER + tomli_w.dumps({name: _stored(one) for name, one in given.items()}))
-    _ignore_in_bids(study)
     try:
         for planned in planned_models(study, family, choice=choice, factors=factors):
             if isinstance(planned.spec, ModelSpec):  # whether the prior suits the parameter
@@ -239,6 +238,7 @@ def set_prior(
     except MienError:
         path.unlink() if before is None else write_whole(path, before)
         raise
+    _ignore_in_bids(study)
     return path
 
 
