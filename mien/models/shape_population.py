@@ -196,8 +196,9 @@ def _effects(estimate, root, region, weight, scales, numbers, q, x, means, devia
     _backward(q, x)
     total = 0.0
     for i in range(shapes):
-        deviations[i] += shape_scale**2 / weight[i] * x[i]
         total += x[i]
+    for i in range(shapes):
+        deviations[i] += shape_scale**2 / weight[i] * x[i]
     for r in range(means.size):
         means[r] += mean_sd**2 * total
     for i in range(shapes):

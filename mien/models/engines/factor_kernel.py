@@ -20,6 +20,10 @@ Where persons hardly differ, Λ_b and τ_b shrink together, a funnel. The vector
 with s about the standard error of a loading: in sds of the prior where that is all that is known, as they are where
 data speak. (On a study whose persons do not differ: 4 s instead of 49.)
 
+**The same to the last bit.** Sums may be taken in any order (`FREE`), and which one is settled when this is compiled:
+in a loop that also writes, LLVM would ask whether what it writes lies beside what it reads, and where two arrays happen
+to, the sum would be taken in another order, and a chain part ways. So no loop that sums writes.
+
 The sampler's vector: F by rows (without what is above the diagonal; the diagonal on its log), log Ψ_w, Λ_b / c by rows,
 log Ψ_b, log τ_w, log τ_b.
 """
@@ -144,8 +148,9 @@ def _by_vectors(j, vectors, work, slope_j, slope_psi):  # noqa: C901
         product = 0.0
         for d in range(shapes):
             product += a[d] * u[d]
-            slope_psi[d] += 0.5 * a[d] * a[d]
         total += product
+        for d in range(shapes):
+            slope_psi[d] += 0.5 * a[d] * a[d]
         for k in range(size):
             product = 0.0
             for d in range(shapes):
@@ -156,7 +161,7 @@ def _by_vectors(j, vectors, work, slope_j, slope_psi):  # noqa: C901
 
 
 @njit(cache=True, error_model="numpy", fastmath=FREE)
-def _by_scatter(j, scatter, work, slope_j, slope_psi):  # noqa: C901
+def _by_scatter(j, scatter, work, slope_j, slope_psi):  # noqa: C901, PLR0912
     """The same from W = V'V: with M = S⁻¹J, Y = W M and G = A'Y, S⁻¹W S⁻¹J = Ψ⁻¹Y − M G."""
     size, shapes = j.shape
     scaled, solved, inverse = (
@@ -185,6 +190,7 @@ def _by_scatter(j, scatter, work, slope_j, slope_psi):  # noqa: C901
                 h[k, d] += product * solved[m, d]
     for d in range(shapes):
         total += scatter[d, d] * inverse[d]
+    for d in range(shapes):
         slope_psi[d] += 0.5 * scatter[d, d] * inverse[d] * inverse[d]
     for k in range(size):
         for d in range(shapes):
@@ -208,8 +214,9 @@ def _block(  # noqa: C901, PLR0912
     inverse = work[4 * size + 2, :shapes]
     total = 0.0
     for d in range(shapes):
-        inverse[d] = 1.0 / psi[d]
         total += np.log(psi[d])
+    for d in range(shapes):
+        inverse[d] = 1.0 / psi[d]
         slope_psi[d] = 0.0
     for k in range(size):
         for d in range(shapes):
@@ -339,50 +346,60 @@ def log_density(  # noqa: C901, PLR0913, PLR0917  (flat arrays: what numba can t
 
 
 @njit(cache=True, error_model="numpy", fastmath=FREE)
-def _priors(  # noqa: PLR0913, PLR0917
+def _priors(  # noqa: C901, PLR0913, PLR0917
     q, factors, between, basis, priors, f, psi, psi_b, loading_b, d_loading, d_psi, d_between, d_psi_b, slope
 ):
     """Log prior with the Jacobians; `slope` becomes the gradient of the whole by q."""
     shapes, size = psi.size, q.size
     total, at = 0.0, 0
     precision, squares = np.exp(-2.0 * q[size - 2]), 0.0
+    for k in range(factors):
+        for d in range(shapes):
+            squares += f[k, d] * f[k, d]
     for d in range(shapes):
         for k in range(min(d + 1, factors)):
             value = f[k, d]
             gradient = -precision * value
             for e in range(shapes):
                 gradient += d_loading[k, e] * basis[d, e]
-            squares += value * value
             if k == d:  # t on its log: its own Jacobian and that of the rotation
                 total += (factors - k) * q[at]
                 gradient = gradient * value + (factors - k)
             slope[at] = gradient
             at += 1
     total += _scale(q, size - 2, precision * squares, shapes * factors, priors[0], priors[1], slope)
+    total -= 0.5 * _squared_z(q[at : at + shapes], priors[2], priors[3])
     for d in range(shapes):
-        z = (q[at] - priors[2]) / priors[3]
-        total -= 0.5 * z * z
-        slope[at] = d_psi[d] * psi[d] - z / priors[3]
+        slope[at] = d_psi[d] * psi[d] - (q[at] - priors[2]) / (priors[3] * priors[3])
         at += 1
     sd, squares, pull = np.exp(q[size - 1]), 0.0, 0.0
     alone = priors[8] * priors[8] / (sd * sd + priors[8] * priors[8])  # d log c / d log τ
     scale = sd / np.sqrt(sd * sd + priors[8] * priors[8])
+    for k in range(between):
+        for d in range(shapes):
+            squares += loading_b[k, d] * loading_b[k, d]
+            pull += d_between[k, d] * loading_b[k, d]
+    pull -= squares / (sd * sd)
     for d in range(shapes):
         for k in range(between):
-            value = loading_b[k, d]
-            gradient = d_between[k, d] - value / (sd * sd)
-            squares += value * value
-            pull += gradient * value
-            slope[at] = gradient * scale
+            slope[at] = (d_between[k, d] - loading_b[k, d] / (sd * sd)) * scale
             at += 1
     total += _scale(q, size - 1, squares / (sd * sd), shapes * between, priors[4], priors[5], slope)
     total += shapes * between * np.log(scale)
     slope[size - 1] += alone * (pull + shapes * between)
+    total -= 0.5 * _squared_z(q[at : at + shapes], priors[6], priors[7])
     for d in range(shapes):
-        z = (q[at] - priors[6]) / priors[7]
-        total -= 0.5 * z * z
-        slope[at] = d_psi_b[d] * psi_b[d] - z / priors[7]
+        slope[at] = d_psi_b[d] * psi_b[d] - (q[at] - priors[6]) / (priors[7] * priors[7])
         at += 1
+    return total
+
+
+@njit(cache=True, error_model="numpy", fastmath=FREE)
+def _squared_z(values, mean, sd):
+    total = 0.0
+    for i in range(values.size):
+        z = (values[i] - mean) / sd
+        total += z * z
     return total
 
 

@@ -14,6 +14,9 @@ other with equal stride, so the rows of 32 participants with two effects each ar
 gradient needs the inverse at the stored places only (Takahashi's selected inverse), from the root down; with −mean in
 the response's column, the products E[x x'] of all columns are treated alike.
 
+No loop that sums writes: where arrays happen to lie side by side, LLVM would take such a sum in another order, and
+draws would not be the same to the last bit.
+
 All kernels release the GIL and are given disjoint ranges of points by threads.
 
 numba compiles a function and everything below it once more for each that calls it. Therefore what only hands on to
@@ -354,9 +357,9 @@ def _solution(plan, panels, y):
             far = plan.boundary_from[node + 1] - plan.boundary_from[node]
             column = plan.panel[node] + size + far - responses + q
             for r in range(size):
-                value = panels[column + r * width]
-                mine[start + r] = value
-                square += value * value
+                mine[start + r] = panels[column + r * width]
+        for i in range(variables):
+            square += mine[i] * mine[i]
     return square
 
 
@@ -518,15 +521,14 @@ def _by_scale(plan, g, factor, z, s, by_s):
             at, i = plan.panel[node] + r * width, start + r
             pull = 0.0
             for j in range(r, size):
-                moment = factor * g[at + j] * z[at + j]
-                pull += moment * s[start + j]
-                if j > r:
-                    by_s[start + j] -= moment * s[i]
+                pull += factor * g[at + j] * z[at + j] * s[start + j]
+            for j in range(r + 1, size):
+                by_s[start + j] -= factor * g[at + j] * z[at + j] * s[i]
             at += size
             for j in range(far.size):
-                moment = factor * g[at + j] * z[at + j]
-                pull += moment * s[far[j]]
-                by_s[far[j]] -= moment * s[i]
+                pull += factor * g[at + j] * z[at + j] * s[far[j]]
+            for j in range(far.size):
+                by_s[far[j]] -= factor * g[at + j] * z[at + j] * s[i]
             by_s[i] -= pull
 
 
