@@ -4,9 +4,7 @@
     β | y, theta              ~  N(m(theta), C(theta))
     log p(y | β, theta)       =  L(theta) + log N(β; m(theta), C(theta))
 
-Group effects are integrated out in all of them. m and C come from the elimination that gives L: coefficients are
-eliminated last, so that U⁻¹ of a unit vector ends in a column of the root of C, and it costs one substitution more
-for each coefficient.
+Group effects are integrated out in all of them.
 """
 
 from collections.abc import Sequence
@@ -64,35 +62,13 @@ def given_theta(outcome: Outcome, natural) -> GivenTheta:
     ----------
     outcome : with the priors of its coefficients that are to count. natural : points, `parameters.Natural`.
     """
+    from mien.models.engines.collapsed.coefficient_mixture import coefficients_given
     from mien.models.engines.collapsed.engine import prepare
 
     density = prepare(Problem("gaussian", (outcome,)), of_series=True)[0].density
-    prior, points = density.coefficients, len(natural.sd)
     free = tuple(
-        name for name, is_free in zip(outcome.design.coefficients, prior.free, strict=True) if is_free
+        name
+        for name, is_free in zip(outcome.design.coefficients, density.coefficients.free, strict=True)
+        if is_free
     )
-    count, variables = len(free), len(density.places.term)
-    copies = np.full(points, count + 1)
-    raw = np.empty((points * (count + 1), variables))
-    value = density.evaluate(natural, copies, raw, _UnitVectors(count))
-    ends = raw.reshape(points, count + 1, variables)[:, :, variables - count :]
-    mean = prior.coefficients_at(ends[:, 0] + density.origin)[:, prior.free] if count else ends[:, 0]
-    return GivenTheta(free, value, mean, prior.back @ (ends[:, 1:] - ends[:, :1]).transpose(0, 2, 1))
-
-
-class _UnitVectors:
-    """In place of normals: of every point nothing first, then 1 for each of the last `count` variables in turn."""
-
-    def __init__(self, count: int) -> None:
-        self.count = count
-
-    def spawn(self, pieces: int) -> "list[_UnitVectors]":
-        return [self] * pieces
-
-    def standard_normal(self, shape: tuple[int, int]) -> np.ndarray:
-        """Rows in turns of `count` + 1."""
-        rows = np.zeros(shape)
-        if self.count:
-            turns = rows.reshape(-1, self.count + 1, shape[1])
-            turns[:, np.arange(1, self.count + 1), np.arange(shape[1] - self.count, shape[1])] = 1.0
-        return rows
+    return GivenTheta(free, *coefficients_given(density, natural))

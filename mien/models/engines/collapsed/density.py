@@ -198,7 +198,7 @@ class Density:
 
     def evaluate(
         self, natural: Natural, copies: np.ndarray, noise: np.ndarray | None, rng=None,
-        given: np.ndarray | None = None,
+        given: np.ndarray | None = None, wanted: int = 0,
     ) -> np.ndarray:  # fmt: skip
         """Log p(y | theta) (point,), and draws from the same factorisations.
 
@@ -208,6 +208,7 @@ class Density:
         noise : (draw, variable), float64 or 32, is filled with raw draws, point by point; without `rng` with the
             conditional means. Chunks of points have streams of their own: the same draws on any number of cores.
         given : (draw, free coefficient) in raw coordinates; effects are then drawn given these.
+        wanted : how many of the last variables are drawn, at least; 0 for all.
         """
         points, plan = len(copies), self.places.structure.plan
         value = np.empty(points)
@@ -234,7 +235,18 @@ class Density:
                 mine[:, -held:] = given[ends[low] : ends[high]]
             a, sd, precision, shares, _ = (one[low:high] for one in inputs)
             kernels.draw(
-                plan, self.numbers, a, sd, precision, shares, copies[low:high], mine, logdet, quadratic, held
+                plan,
+                self.numbers,
+                a,
+                sd,
+                precision,
+                shares,
+                copies[low:high],
+                mine,
+                logdet,
+                quadratic,
+                held,
+                wanted,
             )
             value[low:high] = quadratic - logdet
             if noise is not None:

@@ -364,15 +364,17 @@ def _solution(plan, panels, y):
 
 
 @njit(**inner)
-def _back(plan, panels, x, given):
+def _back(plan, panels, x, given, lowest):
     """Replace the rows of x (draw, variable) by U⁻¹x; a row of U is loaded once for all of them.
 
-    The last `given` variables are taken to be solved already.
+    The last `given` variables are taken to be solved already; those of supernodes before variable `lowest` are left.
     """
     free = plan.start[-1] - given
     responses = _responses(plan)
     for node in range(plan.width.size - 1, -1, -1):
         start, end, width = plan.start[node], plan.start[node + 1], plan.width[node]
+        if end <= lowest:
+            break
         size = end - start
         far = plan.boundary[plan.boundary_from[node] : plan.boundary_from[node + 1] - responses]
         run = far.size > 0 and _consecutive(far)
@@ -533,14 +535,14 @@ def _by_scale(plan, g, factor, z, s, by_s):
 
 
 @njit(**joined)
-def _draws(plan, panels, x, y, s, given):
+def _draws(plan, panels, x, y, s, given, lowest):
     """Standard normals x (draw · response, variable) become S(M⁻¹c + U⁻¹x); y (response · variable,) is U'⁻¹c."""
     responses, variables = _responses(plan), plan.start[-1]
     for k in range(x.shape[0]):
         first = k % responses * variables
         for i in range(variables - given):
             x[k, i] += y[first + i]
-    _back(plan, panels, x, given)
+    _back(plan, panels, x, given, lowest)
     for k in range(x.shape[0]):
         for i in range(variables):
             x[k, i] *= s[i]
@@ -581,7 +583,7 @@ def _slopes(  # noqa: PLR0913, PLR0917
 ):
     """Add the gradient of K to zeros; y (response · variable,) is U'⁻¹c, and `z` room for the inverse."""
     responses, variables = _responses(plan), plan.start[-1]
-    _back(plan, panels, y.reshape((responses, variables)), np.int64(0))  # now the means
+    _back(plan, panels, y.reshape((responses, variables)), np.int64(0), np.int64(0))  # now the means
     _selected_inverse(plan, panels, z)
     _moments(plan, z, y)
     for e in range(numbers.prior_slot.size):
@@ -618,7 +620,7 @@ def work_space(plan, numbers, components):
 
 
 @njit(**options)
-def _draw(plan, numbers, a, scale, coefficients, shares, copies, noise, given, logdet, quadratic):  # noqa: PLR0913, PLR0917
+def _draw(plan, numbers, a, scale, coefficients, shares, copies, noise, given, lowest, logdet, quadratic):  # noqa: PLR0913, PLR0917
     """What `draw` says."""
     panels, pooled, lines, s, y = work_space(plan, numbers, a.shape[1])
     begin, responses = 0, _responses(plan)
@@ -638,7 +640,7 @@ def _draw(plan, numbers, a, scale, coefficients, shares, copies, noise, given, l
         quadratic[point] = _solution(plan, panels, y)
         if copies[point]:
             end = begin + copies[point] * responses
-            _draws(plan, panels, noise[begin:end], y, s, given)
+            _draws(plan, panels, noise[begin:end], y, s, given, lowest)
             begin = end
 
 
@@ -670,7 +672,7 @@ def _gradient(plan, numbers, a, scale, coefficients, shares, by_a, by_scale, by_
 
 
 def draw(  # noqa: PLR0913, PLR0917
-    plan, numbers, a, scale, coefficients, shares, copies, noise, logdet, quadratic, given=0
+    plan, numbers, a, scale, coefficients, shares, copies, noise, logdet, quadratic, given=0, wanted=0
 ):
     """Log |M| and Σ c'M⁻¹c of every point, and draws of S·x, x ~ N(M⁻¹c, M⁻¹), in place of standard normals.
 
@@ -683,9 +685,11 @@ def draw(  # noqa: PLR0913, PLR0917
     logdet, quadratic : (point,) results; NaN where M is not positive definite, whose draws are left as they are.
     given : the last so many variables (coefficients, which have scale 1) keep the values that they have in `noise`, and
         the others are drawn given these.
+    wanted : how many of the last variables are drawn, at least; 0 for all. The others are left as they are.
     """
     a, scale, coefficients, shares = _rows(a), _rows(scale), _rows(coefficients), _rows(shares)
-    _draw(plan, numbers, a, scale, coefficients, shares, copies, noise, given, logdet, quadratic)
+    lowest = plan.start[-1] - wanted if wanted else plan.start[0]
+    _draw(plan, numbers, a, scale, coefficients, shares, copies, noise, given, lowest, logdet, quadratic)
 
 
 def gradient(plan, numbers, a, scale, coefficients, shares):

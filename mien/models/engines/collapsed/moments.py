@@ -26,7 +26,7 @@ from mien.models.engines.problem import Outcome, Residual
 from mien.study.errors import FitError
 
 __all__ = [
-    "Columns", "Moments", "columns_of", "combine", "mean_of_columns", "moments_of", "moments_of_all",
+    "Columns", "Moments", "columns_of", "combine", "mean_of_columns", "moments_like", "moments_of", "moments_of_all",
     "moments_one_by_one", "without",
 ]  # fmt: skip
 
@@ -157,6 +157,18 @@ def moments_one_by_one(outcomes: Sequence[Outcome]) -> Callable[[int], Moments]:
     def make(place: int) -> Moments:
         made = _moments(outcomes[place], columns, strata[place], rows[place], cells)
         return made if len(outcomes) > 1 else _without_empty(made)
+
+    return make
+
+
+def moments_like(whole: Outcome) -> Callable[[Outcome], Moments]:
+    """What makes the sums of some of an outcome's rows with other responses, all in the cells of the whole."""
+    columns = columns_of(whole.design)
+    cells = _cells([_rows(whole, columns, _strata([whole])[0])])
+
+    def make(outcome: Outcome) -> Moments:
+        strata = _strata([outcome])[0]
+        return _moments(outcome, columns, strata, _rows(outcome, columns, strata), cells)
 
     return make
 
