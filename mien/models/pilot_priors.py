@@ -23,7 +23,7 @@ from mien.priors.library import ROLES
 from mien.study.errors import FitError
 from mien.study.tables import nearest
 
-__all__ = ["pilot_prior"]
+__all__ = ["passed_outcome", "pilot_prior"]
 
 KEPT = (
     "formula",
@@ -62,15 +62,13 @@ def pilot_prior(
     SpecError
         For a posterior that no family of the role can follow, such as a correlation far from 0.
     """
-    require_coefficients(fit, "pilot_prior")
-    label = _outcome(fit, shape)
+    label = passed_outcome(fit, shape, "pilot_prior")
     priors = stored_priors(fit)[label or ""]
     if parameter not in priors:
         raise FitError(
             f"pilot_prior: expected a parameter of the fit ({', '.join(priors)}), found {parameter!r}"
             f"{nearest(parameter, list(priors))}."
         )
-    _check_verdict(fit, label)
     if details.get("units", "raw") != "raw":
         raise FitError(
             f"pilot_prior: expected units 'raw', those of the fit's draws, found {details.get('units')!r}."
@@ -85,7 +83,25 @@ def pilot_prior(
     return from_draws(name, role, draws, weight=weight, family=family, source=source, **own)
 
 
-def _outcome(fit: xr.DataTree, shape: str | None) -> str | None:
+def passed_outcome(fit: xr.DataTree, shape: str | None, asker: str) -> str | None:
+    """The outcome of a fit that is asked for, whose computation passed its checks.
+
+    Parameters
+    ----------
+    shape : None takes the only one.
+
+    Raises
+    ------
+    FitError
+        For a fit of co-activation, a shape that the fit has not, and a verdict that failed.
+    """
+    require_coefficients(fit, asker)
+    label = _outcome(fit, shape, asker)
+    _check_verdict(fit, label, asker)
+    return label
+
+
+def _outcome(fit: xr.DataTree, shape: str | None, asker: str) -> str | None:
     known = outcomes_of(fit)
     if shape in known:
         return shape
@@ -94,21 +110,21 @@ def _outcome(fit: xr.DataTree, shape: str | None) -> str | None:
     names = [str(one) for one in known if one is not None]
     found = "none" if shape is None else repr(shape)
     if not names:
-        raise FitError(f"pilot_prior: expected no shape, the fit has a single outcome, found {found}.")
+        raise FitError(f"{asker}: expected no shape, the fit has a single outcome, found {found}.")
     raise FitError(
-        f"pilot_prior: expected the blend shape whose posterior to take ({', '.join(names)}), found {found}"
+        f"{asker}: expected the blend shape whose posterior to take ({', '.join(names)}), found {found}"
         f"{nearest(str(shape), names)}."
     )
 
 
-def _check_verdict(fit: xr.DataTree, label: str | None) -> None:
+def _check_verdict(fit: xr.DataTree, label: str | None, asker: str) -> None:
     """Of this outcome: others may have failed."""
     failed = json.loads(str(fit.attrs.get("diagnostics_detail", "{}"))).get("failed", {})
     of_others = bool(failed) and (label or "") not in failed
     if str(fit.attrs.get("diagnostics")) != "passed" and not of_others:
         why = ", ".join(map(str, failed.get(label or "", ["no verdict"])))
         raise FitError(
-            f"pilot_prior: expected a fit whose computation passed its checks, found {why}: fit it again with more "
+            f"{asker}: expected a fit whose computation passed its checks, found {why}: fit it again with more "
             "draws or another engine."
         )
 

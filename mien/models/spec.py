@@ -110,6 +110,10 @@ class ModelSpec:
         plain["contrasts"] = {name: dict(weights) for name, weights in self.contrasts.items()}
         return json.dumps(plain, sort_keys=True)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled as its text: views of mappings cannot be."""
+        return ModelSpec.from_json, (self.to_json(),)
+
     @staticmethod
     def from_json(text: str) -> "ModelSpec":
         """Read what `to_json` wrote; the formula passes the safe door again."""

@@ -113,6 +113,8 @@ def _mean(value: Value) -> float:
 def _null(plan: Plan, truth: Mapping[str, Value]) -> tuple[dict[str, Value], set[str]]:
     """The truth with every coefficient of the goals' effects at 0."""
     zero = {name for weights in plan.combinations for name in weights}
+    if plan.truth.pilot is not None:
+        return dict.fromkeys(sorted(zero), 0.0), zero
     return {name: 0.0 if name in zero else value for name, value in truth.items()}, zero
 
 
@@ -141,6 +143,11 @@ def _sha256(content: object) -> str:
 def true_effects(plan: Plan, effect: str) -> list[Value]:
     """The true values of a sum of coefficients over the grid; where parts are drawn, its mean and sd."""
     weights = parse_linear_combination(effect, plan.coefficients)
+    if plan.truth.pilot is not None:
+        from mien.power.pilots import effect_of_pilot
+
+        drawn = effect_of_pilot(plan.truth.pilot, weights)
+        return [Draw(float(drawn.mean()), float(drawn.std()))]
     names = [name for name in weights if name in plan.truth.coefficients]
     found: dict[Value, None] = {}
     for values in itertools.product(*(plan.truth.coefficients[name] for name in names)):

@@ -1,8 +1,8 @@
 """A posterior and a goal → a decision.
 
-The posterior of an effect is a mixture of Gaussians over the points of theta (`engines.collapsed.coefficient_mixture`),
-so that probabilities, intervals and densities are sums of normal ones and carry no noise of draws. Draws of engine "nuts"
-are points without spread.
+The posterior of an effect is a mixture of Gaussians over the points of theta
+(`engines.collapsed.coefficient_mixture`), so that probabilities, intervals and densities are sums of normal ones and
+carry no noise of draws. Draws of engine "nuts" are points without spread.
 
     direction      P(effect > 0) ≥ p: 1;  P(effect < 0) ≥ p: −1;  else 0, undecided
     rope           the equal-tailed interval wholly outside: 1 (reject); wholly inside: −1 (accept); else 0
@@ -11,7 +11,7 @@ are points without spread.
                    coefficients are independent of the variance parameters): ≥ k: 1;  ≤ 1/k: −1;  else 0
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.optimize import brentq
@@ -25,7 +25,10 @@ LEAST = 1e-12  # weight of a point that counts
 
 
 class Posterior(NamedTuple):
-    """Of one effect: weight, mean, sd (point,); sd 0 for draws. prior : mean and sd of its normal prior, None if flat."""
+    """Of one effect: weight, mean, sd (point,); sd 0 for draws.
+
+    prior : mean and sd of its normal prior, None where it has none.
+    """
 
     weight: np.ndarray
     mean: np.ndarray
@@ -66,9 +69,8 @@ class Posterior(NamedTuple):
         if high - low <= 1e-14 * (1.0 + abs(high)):
             return high
         pad = 1e-9 * (high - low)
-        return float(
-            brentq(lambda value: self.below(value) - share, low - pad, high + pad, xtol=1e-12, rtol=1e-12)
-        )
+        root: Any = brentq(lambda value: self.below(value) - share, low - pad, high + pad, xtol=1e-12)
+        return float(root)
 
     def log_bayes_factor(self) -> float:
         """For an effect against none."""

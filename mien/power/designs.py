@@ -15,7 +15,7 @@ __all__ = ["study_rows"]
 
 
 def study_rows(design: Design, axes: Mapping[str, float]) -> pd.DataFrame:
-    """One row for each trial; persons' covariates are 0 until they are drawn.
+    """One row for each trial; persons' covariates stand in for those that are drawn.
 
     Parameters
     ----------
@@ -51,8 +51,8 @@ def study_rows(design: Design, axes: Mapping[str, float]) -> pd.DataFrame:
     })  # fmt: skip
     if design.groups:
         frame["group"] = _category(person % len(design.groups), design.groups)
-    for name in design.covariates:
-        frame[name] = 0.0
+    for number, name in enumerate(design.covariates):
+        frame[name] = np.random.default_rng(number).standard_normal(persons)[person]
     return frame
 
 

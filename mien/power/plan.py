@@ -9,7 +9,6 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mien.models.spec import ModelSpec
@@ -40,7 +39,6 @@ MEDIA = ("picture", "film")
 MOST_CELLS = 2_000
 MOST_ROWS = 2_000_000  # of one simulated study
 SCALE = 1.0  # activations lie between 0 and 1
-_EMPTY: Mapping[str, Any] = MappingProxyType({})
 
 
 class Draw(NamedTuple):
@@ -98,16 +96,16 @@ class Truth:
     """
 
     coefficients: Mapping[str, tuple[Value, ...]]
-    sds: Mapping[str, float] = field(default_factory=lambda: _EMPTY)
-    correlations: Mapping[str, float] = field(default_factory=lambda: _EMPTY)
+    sds: Mapping[str, float] = field(default_factory=dict)
+    correlations: Mapping[str, float] = field(default_factory=dict)
     sigma: float = 0.1
-    parameters: Mapping[str, float] = field(default_factory=lambda: _EMPTY)
+    parameters: Mapping[str, float] = field(default_factory=dict)
     formula: str = ""
     pilot: "pd.DataFrame | None" = None
 
     @property
     def source(self) -> str:
-        """ "fixed", "prior" (some true values are drawn) or "pilot"."""
+        """One of "fixed", "prior" (some true values are drawn) and "pilot"."""
         if self.pilot is not None:
             return "pilot"
         drawn = any(isinstance(value, Draw) for values in self.coefficients.values() for value in values)
@@ -193,7 +191,7 @@ class Plan:
     goals: tuple[Goal, ...]
     budget: Budget = Budget()
     shapes: Shapes = Shapes()
-    cost: Mapping[str, float] = field(default_factory=lambda: _EMPTY)
+    cost: Mapping[str, float] = field(default_factory=dict)
     seed: int = 1
 
     def __post_init__(self) -> None:
@@ -248,7 +246,8 @@ class Plan:
                 for name, values in self.truth.coefficients.items()
             },
             "sds": dict(self.truth.sds), "correlations": dict(self.truth.correlations), "sigma": self.truth.sigma,
-            "parameters": dict(self.truth.parameters), "formula": self.truth.formula, "pilot_sha256": _table_sha256(self.truth.pilot),
+            "parameters": dict(self.truth.parameters), "formula": self.truth.formula,
+            "pilot_sha256": _table_sha256(self.truth.pilot),
         }  # fmt: skip
         return {
             "name": self.name, "seed": self.seed, "design": asdict(self.design), "truth": truth,

@@ -23,10 +23,10 @@ from mien.power.simulating import (
     OF_PERSONS,
     Simulated,
     Skeleton,
+    limit_sigma,
     seed_of,
     simulate,
     skeleton_of,
-    tiny_sigma,
 )
 from mien.priors import Fixed, FrozenPriors, Normal, ResolvedPrior
 from mien.study.errors import MienError
@@ -61,7 +61,8 @@ def row_columns(plan: Plan) -> "dict[str, pa.DataType]":
 
     kinds = {"met": pa.bool_(), "decision": pa.int8(), "decided": pa.int32(), "false": pa.int32()}
     found: dict[str, pa.DataType] = {
-        "cell": pa.string(), "replicate": pa.int64(), "failure": pa.string(), "n_rows": pa.int64(), "engine": pa.string(),
+        "cell": pa.string(), "replicate": pa.int64(), "failure": pa.string(), "n_rows": pa.int64(),
+        "engine": pa.string(),
     }  # fmt: skip
     for goal in plan.goals:
         found |= {f"{goal.name}:{name}": kinds.get(name, pa.float64()) for name in OF_GOAL}
@@ -195,8 +196,7 @@ class _OfCell:
             if name.startswith("corr:") and OF_PERSONS in name.removeprefix("corr:").split(":"):
                 return ResolvedPrior(Fixed(0.0), one.source, one.id)
             if name == "sigma":
-                truth = self.plan.truth
-                return ResolvedPrior(Fixed(tiny_sigma(truth.sds, truth.sigma)), one.source, one.id)
+                return ResolvedPrior(Fixed(limit_sigma(self.plan.truth)), one.source, one.id)
             return one
 
         return {name: held(name, one) for name, one in priors.items()}

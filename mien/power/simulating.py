@@ -2,8 +2,8 @@
 
     SeedSequence(plan.seed, spawn_key = (the cohort's key, replicate, stream, shape))
 
-Streams are the truth, persons, stimuli, residuals, what is lost, and covariates. Persons, rows and what is lost are drawn
-person by person, so that the first N persons are the same in every N (nested cohorts); stimuli are new in each
+Streams are the truth, persons, stimuli, residuals, what is lost, and covariates. Persons, rows and what is lost are
+drawn person by person, so that the first N persons are the same in every N (nested cohorts); stimuli are new in each
 replicate. The truth may have another formula than the analysis.
 """
 
@@ -16,7 +16,7 @@ import numpy as np
 from mien.models.design import Block, Design, build_design
 from mien.power.cells import Cell
 from mien.power.designs import study_rows
-from mien.power.plan import AXES, Draw, Plan
+from mien.power.plan import AXES, Draw, Plan, Truth
 from mien.study.errors import SpecError
 from mien.study.formula import parse_formula
 from mien.study.tables import nearest
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from mien.priors import FrozenPriors
 
 __all__ = [
-    "Simulated", "Skeleton", "check_truth_of_formula", "coefficient_names", "reference_priors", "simulate", "skeleton_of",
+    "Simulated", "Skeleton", "check_truth_of_formula", "coefficient_names", "reference_priors", "seed_of", "simulate",
+    "skeleton_of", "tiny_sigma",
 ]  # fmt: skip
 
 TRUTH, PERSONS, STIMULI, RESIDUALS, LOST, COVARIATES, ENGINE = range(7)
@@ -45,8 +46,9 @@ class Skeleton(NamedTuple):
 
 
 class Simulated(NamedTuple):
-    """responses : (shape, row) of all rows; kept : (row,) whether the trial was not lost; truth : (shape, effect) of the
-    plan's effects; frame : rows, with covariates where there are some.
+    """responses : (shape, row) of all rows. kept : (row,) whether the trial was not lost.
+
+    truth : (shape, effect) of the plan's effects. frame : rows, with covariates where there are some.
     """
 
     responses: np.ndarray
@@ -83,12 +85,10 @@ def _small_axes(plan: Plan, participants: int) -> dict[str, float]:
 
 def _small_design(plan: Plan, formula: str) -> Design:
     """On a few rows that have every level."""
-    axes = _small_axes(plan, max(2, 2 * len(plan.design.groups)))
+    axes = _small_axes(plan, (2 + len(plan.design.covariates)) * max(1, len(plan.design.groups)))
     for name in ("pictures", "films"):
         axes[name] = min(axes[name], 2)
     frame = study_rows(plan.design, axes)
-    for number, name in enumerate(plan.design.covariates):
-        frame[name] = np.random.default_rng(number).normal(size=len(frame))
     return build_design(parse_formula(formula), frame)
 
 
@@ -106,9 +106,12 @@ def check_truth_of_formula(plan: Plan) -> None:
     """
     plan.combinations  # noqa: B018 - refuses names that there are not
     truth = plan.truth
-    if truth.pilot is not None:
-        return
     design = _small_design(plan, truth_formula(plan))
+    if truth.pilot is not None:
+        from mien.power.pilots import check_pilot
+
+        check_pilot(plan, design)
+        return
     terms = [f"{term}|{block.factor}" for block in design.blocks for term in block.terms]
     factors = [block.factor for block in design.blocks if len(block.terms) > 1]
     for where, given, known in (
@@ -241,7 +244,15 @@ def _response(
     if plan.analysis.spec.family != "gaussian":
         return _other_response(plan, cell, world, design, eta, replicate, shape)
     noise = _normals(plan, cell, replicate, RESIDUALS, shape, eta.shape)
-    return eta + (tiny_sigma(world.sds, world.sigma) if average else world.sigma) * noise
+    return eta + (limit_sigma(plan.truth) if average else world.sigma) * noise
+
+
+def limit_sigma(truth: Truth) -> float:
+    """The residual sd of averages over infinitely many persons, the same in all replicates."""
+    if truth.pilot is None:
+        return tiny_sigma(truth.sds, truth.sigma)
+    means = {str(name): float(values.mean()) for name, values in truth.pilot.items()}
+    return tiny_sigma({name: mean for name, mean in means.items() if name.startswith("sd:")}, means["sigma"])
 
 
 def tiny_sigma(sds: Mapping[str, float], sigma: float) -> float:
@@ -301,15 +312,11 @@ def reference_priors(plan: Plan) -> "FrozenPriors":
 
     It does not depend on the participants axis, so that more of them leave the priors, and all rows, as they are.
     """
-    from dataclasses import replace
-
     from mien.models.prior_freezing import freeze_priors
 
     axes = _small_axes(plan, REFERENCE_PERSONS)
     truth = {name: values[0] for name, values in plan.truth.coefficients.items()}
     cell = Cell(REFERENCE, REFERENCE, axes, "0" * 16, truth)
-    made = simulate(
-        replace(plan, shapes=replace(plan.shapes, count=1, with_effect=1)), cell, skeleton_of(plan, cell), 0
-    )
+    made = simulate(plan, cell, skeleton_of(plan, cell), 0)
     response = parse_formula(plan.analysis.spec.formula).response
     return freeze_priors(plan.analysis.spec, made.frame.assign(**{response: made.responses[0]}))

@@ -6,11 +6,12 @@ m and C come from the elimination that gives the density: coefficients are elimi
 vector ends in a column of the root of C, and substitution stops where the coefficients are done.
 """
 
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 
 from mien.models.engines.collapsed.density import Density
+from mien.models.engines.collapsed.fallback import Sampled
 from mien.models.engines.collapsed.importance import Weighted, sample_theta
 from mien.models.engines.collapsed.parameters import Natural
 
@@ -66,28 +67,28 @@ def coefficient_mixture(
     """
     keeping = _Keeping(density)
     found = sample_theta(
-        keeping, points=points, runs=runs, draws=points // runs, seed=seed, start=start, outcome=outcome  # type: ignore[arg-type]
+        cast(Density, keeping), points=points, runs=runs, draws=points // runs, seed=seed, start=start, outcome=outcome
     )  # fmt: skip
     if isinstance(found, Weighted):
         mean, root = keeping.of(found)
-        return _whole(
-            density, found.weight / found.weight.sum(), mean, root, found.passed, found.reason, sampled=False
-        )
+        return _whole(density, found.weight / found.weight.sum(), mean, root, found)
     theta = found.theta.reshape(-1, found.theta.shape[-1])
     _, mean, root = coefficients_given(density, density.parameters.natural(theta))
     weight = np.full(len(theta), 1.0 / len(theta))
-    return _whole(density, weight, mean, root, found.passed, found.reason, sampled=True)
+    return _whole(density, weight, mean, root, found)
 
 
 def _whole(
-    density: Density, weight: np.ndarray, mean: np.ndarray, root: np.ndarray, passed: bool, reason: str, *, sampled: bool
-) -> CoefficientMixture:  # fmt: skip
+    density: Density, weight: np.ndarray, mean: np.ndarray, root: np.ndarray, found: Weighted | Sampled
+) -> CoefficientMixture:
     """With the coefficients that are held; points without weight are left out."""
     prior, used = density.coefficients, weight > 0.0
     means = np.tile(prior.held, (int(used.sum()), 1))
     roots = np.zeros((len(means), len(prior.free), root.shape[2]))
     means[:, prior.free], roots[:, prior.free] = mean[used], root[used]
-    return CoefficientMixture(weight[used], means, roots, passed, reason, sampled)
+    return CoefficientMixture(
+        weight[used], means, roots, found.passed, found.reason, isinstance(found, Sampled)
+    )
 
 
 class _Keeping:
