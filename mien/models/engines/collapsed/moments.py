@@ -164,7 +164,8 @@ def moments_one_by_one(outcomes: Sequence[Outcome]) -> Callable[[int], Moments]:
 def moments_like(whole: Outcome) -> Callable[[Outcome], Moments]:
     """What makes the sums of some of an outcome's rows with other responses, all in the cells of the whole."""
     columns = columns_of(whole.design)
-    cells = _cells([_rows(whole, columns, _strata([whole])[0])])
+    rows = [_rows(whole, columns, _strata([whole])[0])]
+    cells = _used(_cells(rows), rows)  # as `prepare` has them
 
     def make(outcome: Outcome) -> Moments:
         strata = _strata([outcome])[0]
