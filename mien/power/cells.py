@@ -63,7 +63,7 @@ def cells_of(plan: Plan) -> list[Cell]:
     found: dict[str, Cell] = {}
     if plan.budget.null_replicates:
         _add(found, (_cell(plan, "null", axes, truth) for axes in grid for truth in truths))
-    if plan.analysis.spec.family == "gaussian" and plan.analysis.engine != "nuts":
+    if plan.analysis.spec.family == "gaussian" and plan.analysis.engine != "nuts" and plan.pipeline is None:
         limits = ({**axes, "participants": math.inf, "missing": 0.0} for axes in grid)
         _add(found, (_cell(plan, "ceiling", axes, truth) for axes in limits for truth in truths))
     _add(found, (_cell(plan, "alternative", axes, truth) for axes in grid for truth in truths))
@@ -115,6 +115,8 @@ def _null(plan: Plan, truth: Mapping[str, Value]) -> tuple[dict[str, Value], set
     zero = {name for weights in plan.combinations for name in weights}
     if plan.truth.pilot is not None:
         return dict.fromkeys(sorted(zero), 0.0), zero
+    if plan.pipeline is not None:
+        return dict.fromkeys(truth, 0.0), set(truth)
     return {name: 0.0 if name in zero else value for name, value in truth.items()}, zero
 
 
@@ -133,6 +135,7 @@ def _content(plan: Plan, world: str, axes: Mapping[str, float], truth: Mapping[s
         | {"formula": plan.analysis.spec.formula, "family": plan.analysis.spec.family,
            "parameters": dict(plan.analysis.spec.parameters)},
         "goals": [asdict(goal) for goal in plan.goals], "shapes": asdict(plan.shapes),
+        **({} if plan.pipeline is None else {"pipeline": whole["pipeline"]}),
     }  # fmt: skip
 
 

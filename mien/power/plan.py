@@ -21,6 +21,8 @@ from mien.study.tables import nearest
 if TYPE_CHECKING:
     import pandas as pd
 
+    from mien.power.pipeline import Pipeline
+
 __all__ = [
     "AXES", "COSTS", "KINDS", "MOST_CELLS", "Analysis", "Budget", "Design", "Draw", "Goal", "Plan", "Shapes", "Truth",
     "Value",
@@ -182,7 +184,10 @@ class Budget:
 
 @dataclass(frozen=True)
 class Plan:
-    """All of it; see the parts. `cost` : price of a participant, session, trial, picture, film; empty for N itself."""
+    """All of it; see the parts. `cost` : price of a participant, session, trial, picture, film; empty for N itself.
+
+    pipeline : simulate raw frames and prepare them; the truth is then Truth({"gain": …}), see `pipeline`.
+    """
 
     name: str
     design: Design
@@ -193,6 +198,7 @@ class Plan:
     shapes: Shapes = Shapes()
     cost: Mapping[str, float] = field(default_factory=dict)
     seed: int = 1
+    pipeline: "Pipeline | None" = None
 
     def __post_init__(self) -> None:
         for check in (
@@ -257,6 +263,7 @@ class Plan:
             },
             "goals": [asdict(goal) for goal in self.goals], "budget": asdict(self.budget),
             "shapes": asdict(self.shapes), "cost": dict(self.cost),
+            **({} if self.pipeline is None else {"pipeline": self.pipeline.to_dict()}),
         }  # fmt: skip
 
     @property
@@ -337,7 +344,7 @@ def _check_design(plan: Plan) -> None:
 
 def _check_truth(plan: Plan) -> None:
     truth = plan.truth
-    if truth.pilot is not None:
+    if truth.pilot is not None or plan.pipeline is not None:
         return
     gaussian = plan.analysis.spec.family in ("gaussian", "student_t")
     for name, values in truth.coefficients.items():
@@ -431,7 +438,7 @@ def _check_bayes_factor(plan: Plan, where: str) -> None:
 
 def _check_contradiction(plan: Plan, goal: Goal, where: str) -> None:
     """A goal that no assumed truth can meet rightly."""
-    if plan.truth.pilot is not None or goal.wanted in ("", "either"):
+    if plan.truth.pilot is not None or plan.pipeline is not None or goal.wanted in ("", "either"):
         return
     from mien.power.cells import true_effects
 

@@ -4,7 +4,7 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mien.models.spec import ModelSpec
 from mien.power.plan import AXES, Analysis, Budget, Design, Draw, Goal, Plan, Shapes, Truth, Value
@@ -12,9 +12,12 @@ from mien.priors import FrozenPriors, Override, prior_from_text, read_override
 from mien.study.errors import SpecError
 from mien.study.tables import nearest
 
+if TYPE_CHECKING:
+    from mien.power.pipeline import Pipeline
+
 __all__ = ["plan_of", "read_plan"]
 
-TOP = ("name", "seed", "design", "truth", "analysis", "goals", "budget", "shapes", "cost")
+TOP = ("name", "seed", "design", "truth", "analysis", "goals", "budget", "shapes", "cost", "pipeline")
 OF_ANALYSIS = ("formula", "family", "priors", "parameters", "frozen", "engine")
 OF_TRUTH = ("coefficients", "sds", "correlations", "sigma", "parameters", "formula", "pilot", "pilot_sha256")
 LISTS = ("valences", "groups", "covariates")
@@ -53,17 +56,19 @@ def plan_of(data: Mapping[str, Any], folder: Path = Path()) -> Plan:
     folder : where files that it names lie.
     """
     _known("plan", data, TOP)
-    for name in ("design", "truth", "analysis", "goals"):
+    raw = "pipeline" in data
+    for name in ("design", *(() if raw else ("truth",)), "analysis", "goals"):
         if name not in data:
             raise SpecError(
                 f"plan: expected [{name}], found {', '.join(data) or 'nothing'}: mien power init shows it."
             )
+    truth, pipeline = _raw(data, folder) if raw else (_truth(_table("truth", data["truth"]), folder), None)
     return Plan(
         _text("name", data.get("name", "plan")), _design(_table("design", data["design"])),
-        _truth(_table("truth", data["truth"]), folder), _analysis(_table("analysis", data["analysis"]), folder),
+        truth, _analysis(_table("analysis", data["analysis"]), folder),
         _goals(data["goals"]), Budget(**_fields("budget", data.get("budget", {}), Budget)),
         Shapes(**_fields("shapes", data.get("shapes", {}), Shapes)), dict(_table("cost", data.get("cost", {}))),
-        data.get("seed", 1),
+        data.get("seed", 1), pipeline,
     )  # fmt: skip
 
 
@@ -131,6 +136,23 @@ def _truth(data: Mapping[str, Any], folder: Path) -> Truth:
     for name in ("sds", "correlations", "parameters"):
         found[name] = dict(_table(f"truth.{name}", found.get(name, {})))
     return Truth(coefficients, **found)
+
+
+def _raw(data: Mapping[str, Any], folder: Path) -> "tuple[Truth, Pipeline]":
+    """The truth and the rest of [pipeline]; its recipe is a file's name or a table."""
+    from mien.data_prep.recipe import Recipe
+    from mien.power.pipeline import GAIN, Pipeline
+
+    if "truth" in data:
+        raise SpecError("pipeline: expected pipeline.gain and no other truth, found [truth]: leave it out.")
+    found = dict(_table("pipeline", data["pipeline"]))
+    _known("pipeline", found, (GAIN, *(item.name for item in fields(Pipeline))))
+    truth = Truth({GAIN: _values(f"pipeline.{GAIN}", found.pop(GAIN, 1.0))})
+    recipe = found.pop("recipe", {})
+    given = Recipe.from_toml(folder / recipe) if isinstance(recipe, str) else Recipe.from_mapping(
+        _table("pipeline.recipe", recipe), where="pipeline.recipe"
+    )  # fmt: skip
+    return truth, Pipeline(_text("pipeline.shape", found.pop("shape", None)), given, **found)
 
 
 def _values(where: str, value: object) -> tuple[Value, ...]:

@@ -66,6 +66,9 @@ def row_columns(plan: Plan) -> "dict[str, pa.DataType]":
     }  # fmt: skip
     for goal in plan.goals:
         found |= {f"{goal.name}:{name}": kinds.get(name, pa.float64()) for name in OF_GOAL}
+    if plan.pipeline is not None:
+        found |= {"kept_share": pa.float64(), "persons_left": pa.int64()}
+        found |= {f"{goal.name}:clean": pa.bool_() for goal in plan.goals}
     return found | {"seconds": pa.float64(), "worker": pa.string()}
 
 
@@ -104,7 +107,15 @@ def _cause(error: MienError) -> str:
 
 def _fitted(setup: Setup, cell: Cell, number: int) -> dict[str, Any]:
     plan, of_cell = setup.plan, _of_cell(setup, cell)
-    made = simulate(plan, cell, of_cell.skeleton, number)
+    if plan.pipeline is None:
+        return _analysed(of_cell, simulate(plan, cell, of_cell.skeleton, number), number)
+    from mien.power.pipeline import of_both
+
+    return of_both(plan, cell, of_cell.skeleton, number, lambda made: _analysed(of_cell, made, number))
+
+
+def _analysed(of_cell: "_OfCell", made: Simulated, number: int) -> dict[str, Any]:
+    plan, cell = of_cell.plan, of_cell.cell
     outcomes, engines, posteriors = of_cell.outcomes(made), [], []
     for shape, outcome in enumerate(outcomes):
         seed = seed_of(plan, cell.cohort, number, ENGINE, shape).generate_state(4).tolist()

@@ -106,6 +106,11 @@ def check_truth_of_formula(plan: Plan) -> None:
     """
     plan.combinations  # noqa: B018 - refuses names that there are not
     truth = plan.truth
+    if plan.pipeline is not None:
+        from mien.power.pipeline import check_pipeline
+
+        check_pipeline(plan)
+        return
     design = _small_design(plan, truth_formula(plan))
     if truth.pilot is not None:
         from mien.power.pilots import check_pilot
@@ -169,6 +174,10 @@ def _world(plan: Plan, cell: Cell, rng: np.random.Generator) -> _World:
 
 def simulate(plan: Plan, cell: Cell, skeleton: Skeleton, replicate: int) -> Simulated:
     """Data of one replicate, all shapes."""
+    if plan.pipeline is not None:
+        from mien.power.pipeline import simulate_frames
+
+        return simulate_frames(plan, cell, skeleton, replicate)
     frame, design = skeleton.frame, skeleton.truth
     if plan.design.covariates:
         frame = _with_covariates(plan, cell, frame, replicate)
