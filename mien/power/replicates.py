@@ -8,7 +8,6 @@ import math
 import os
 import time
 from collections.abc import Iterable, Mapping
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -40,6 +39,7 @@ __all__ = ["ENGINES", "Setup", "row_columns", "run_replicates"]
 POINTS, RUNS = 640, 2  # of theta; the gate asks for 400 effective ones
 ENGINES = ("collapsed", "theta by nuts", "nuts")
 BAD_VERDICT = "verdict failed"
+KEPT = 4  # cells whose structure a worker keeps
 OF_GOAL = ("met", "decision", "value", "mean", "sd", "lower", "upper", "truth", "decided", "false")
 
 
@@ -289,23 +289,12 @@ def _prior_of(outcome: Outcome, weights: np.ndarray) -> tuple[float, float] | No
     return mean, math.sqrt(variance)
 
 
-@lru_cache(maxsize=4)
-def _cached(key: str, limits: str, holder: "_Holder") -> _OfCell:
-    return _OfCell(holder.setup, holder.cell)
-
-
-class _Holder:
-    """Equal to all others: the cache goes by the keys beside it."""
-
-    def __init__(self, setup: Setup, cell: Cell) -> None:
-        self.setup, self.cell = setup, cell
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Holder)
-
-    def __hash__(self) -> int:
-        return 0
+_kept: dict[str, _OfCell] = {}  # of this process, the latest last; a cell's key knows its plan and priors
 
 
 def _of_cell(setup: Setup, cell: Cell) -> _OfCell:
-    return _cached(cell.key, setup.frozen.sha256, _Holder(setup, cell))
+    if cell.key not in _kept:
+        if len(_kept) >= KEPT:
+            del _kept[next(iter(_kept))]
+        _kept[cell.key] = _OfCell(setup, cell)
+    return _kept[cell.key]
