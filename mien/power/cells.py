@@ -61,13 +61,19 @@ def cells_of(plan: Plan) -> list[Cell]:
         for values in itertools.product(*plan.truth.coefficients.values())
     ]
     found: dict[str, Cell] = {}
-    if plan.budget.null_replicates:
+    if plan.budget.null_replicates and plan.recovery is None:
         _add(found, (_cell(plan, "null", axes, truth) for axes in grid for truth in truths))
-    if plan.analysis.spec.family == "gaussian" and plan.analysis.engine != "nuts" and plan.pipeline is None:
+    if _has_ceiling(plan):
         limits = ({**axes, "participants": math.inf, "missing": 0.0} for axes in grid)
         _add(found, (_cell(plan, "ceiling", axes, truth) for axes in limits for truth in truths))
     _add(found, (_cell(plan, "alternative", axes, truth) for axes in grid for truth in truths))
     return list(found.values())
+
+
+def _has_ceiling(plan: Plan) -> bool:
+    """Whether averages over infinitely many persons can be simulated and fitted."""
+    gaussian = plan.analysis.spec.family == "gaussian" and plan.analysis.engine != "nuts"
+    return gaussian and plan.pipeline is None and plan.recovery is None
 
 
 def _add(found: dict[str, Cell], cells: Any) -> None:
@@ -135,7 +141,7 @@ def _content(plan: Plan, world: str, axes: Mapping[str, float], truth: Mapping[s
         | {"formula": plan.analysis.spec.formula, "family": plan.analysis.spec.family,
            "parameters": dict(plan.analysis.spec.parameters)},
         "goals": [asdict(goal) for goal in plan.goals], "shapes": asdict(plan.shapes),
-        **({} if plan.pipeline is None else {"pipeline": whole["pipeline"]}),
+        **{name: whole[name] for name in ("pipeline", "recovery") if name in whole},
     }  # fmt: skip
 
 

@@ -116,7 +116,7 @@ def decide(posterior: Posterior, goal: Goal) -> Decision:
 
 def statement(goal: Goal, truth: float) -> int:
     """The decision that is true: the sign, outside (1) or inside (−1) the ROPE, an effect (1) or none (−1)."""
-    if goal.kind == "width":
+    if goal.kind in ("width", "factor_recovery"):
         return 1
     if goal.kind == "rope":
         return -1 if goal.rope[0] <= truth <= goal.rope[1] else 1

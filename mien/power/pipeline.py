@@ -226,6 +226,7 @@ def of_both(
     row = {"kept_share": float(made.kept.mean()), "persons_left": len(np.unique(persons[made.kept]))}
     clean = analysed(simulate_frames(plan, cell, skeleton, replicate, clean=True))
     ideal = {f"{goal.name}:clean": clean.get(f"{goal.name}:met") for goal in plan.goals}
+    ideal |= {f"{goal.name}:clean_mean": clean.get(f"{goal.name}:mean") for goal in plan.goals}
     return row | ideal | analysed(made)
 
 
@@ -314,23 +315,32 @@ def cost_of_pipeline(plan: "Plan", rows: "pd.DataFrame") -> "pd.DataFrame":
     Returns
     -------
     DataFrame with a row for each cell and goal: cell, goal, n, left_out, kept_share and persons_left (means), power,
-    power_clean, difference (power − power_clean), lower, upper of its 95 % interval. The interval is that of paired
-    shares with half a replicate added to each of the four outcomes (a rule), so that it is none of width 0.
+    power_clean, difference (power − power_clean), lower, upper of its 95 % interval, shift (mean of the estimate − that
+    of the clean world's) and its Monte-Carlo error shift_mcse. The interval is that of paired shares with half a
+    replicate added to each of the four outcomes (a rule), so that it is none of width 0.
     """
     import pandas as pd
 
     found = []
     for key, mine in rows.groupby("cell", sort=False):
         for goal in plan.goals:
-            both = mine[mine[f"{goal.name}:met"].notna() & mine[f"{goal.name}:clean"].notna()]
+            both = mine.loc[mine[f"{goal.name}:met"].notna() & mine[f"{goal.name}:clean"].notna()]
             met, clean = (np.asarray(both[f"{goal.name}:{name}"], dtype=bool) for name in ("met", "clean"))
             found.append({
                 "cell": key, "goal": goal.name, "n": len(both), "left_out": len(mine) - len(both),
                 "kept_share": mine["kept_share"].mean(), "persons_left": mine["persons_left"].mean(),
                 "power": met.mean() if len(both) else np.nan, "power_clean": clean.mean() if len(both) else np.nan,
-                **_paired(met, clean),
+                **_paired(met, clean), **_shift(both, goal.name),
             })  # fmt: skip
     return pd.DataFrame(found)
+
+
+def _shift(rows: "pd.DataFrame", goal: str) -> dict[str, float]:
+    """How far estimates are from those of the same faces without losses: what is lost is not lost at random."""
+    apart = (rows[f"{goal}:mean"] - rows[f"{goal}:clean_mean"]).to_numpy(dtype=np.float64)
+    if len(apart) < 2:
+        return {"shift": math.nan, "shift_mcse": math.nan}
+    return {"shift": float(apart.mean()), "shift_mcse": float(apart.std(ddof=1) / math.sqrt(len(apart)))}
 
 
 def _paired(one: np.ndarray, other: np.ndarray) -> dict[str, float]:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from mien.power.pipeline import Pipeline
+    from mien.power.recovery import Recovery
 
 __all__ = [
     "AXES", "COSTS", "KINDS", "MOST_CELLS", "Analysis", "Budget", "Design", "Draw", "Goal", "Plan", "Shapes", "Truth",
@@ -35,6 +36,7 @@ KINDS: Mapping[str, tuple[str, ...]] = {  # what may be wanted of each kind of g
     "rope": ("", "reject", "accept", "either"),
     "width": ("",),
     "bayes_factor": ("", "effect", "null", "either"),
+    "factor_recovery": ("",),
 }
 VALENCES = ("negative", "neutral", "positive")
 MEDIA = ("picture", "film")
@@ -187,6 +189,7 @@ class Plan:
     """All of it; see the parts. `cost` : price of a participant, session, trial, picture, film; empty for N itself.
 
     pipeline : simulate raw frames and prepare them; the truth is then Truth({"gain": …}), see `pipeline`.
+    recovery : simulate factors and find them again; the truth is then Truth({}), see `recovery`.
     """
 
     name: str
@@ -199,6 +202,7 @@ class Plan:
     cost: Mapping[str, float] = field(default_factory=dict)
     seed: int = 1
     pipeline: "Pipeline | None" = None
+    recovery: "Recovery | None" = None
 
     def __post_init__(self) -> None:
         for check in (
@@ -216,6 +220,10 @@ class Plan:
         """The priors of every fit: those given, or the spec's on the scale of a study as the plan assumes it."""
         if self.analysis.frozen is not None:
             return self.analysis.frozen
+        if self.recovery is not None:
+            from mien.power.recovery import frozen_factors
+
+            return frozen_factors(self.recovery)
         from mien.power.simulating import reference_priors
 
         return reference_priors(self)
@@ -227,14 +235,18 @@ class Plan:
 
     @cached_property
     def coefficients(self) -> tuple[str, ...]:
-        """Names of the analysis' coefficients."""
+        """Names of the analysis' coefficients; none of factors."""
+        if self.recovery is not None:
+            return ()
         from mien.power.simulating import coefficient_names
 
         return coefficient_names(self)
 
     @cached_property
     def combinations(self) -> tuple[Mapping[str, float], ...]:
-        """The effects as weights of coefficients."""
+        """The effects as weights of coefficients; none of factors."""
+        if self.recovery is not None:
+            return ()
         return tuple(parse_linear_combination(effect, self.coefficients) for effect in self.effects)
 
     def to_dict(self) -> dict[str, Any]:
@@ -264,6 +276,7 @@ class Plan:
             "goals": [asdict(goal) for goal in self.goals], "budget": asdict(self.budget),
             "shapes": asdict(self.shapes), "cost": dict(self.cost),
             **({} if self.pipeline is None else {"pipeline": self.pipeline.to_dict()}),
+            **({} if self.recovery is None else {"recovery": asdict(self.recovery)}),
         }  # fmt: skip
 
     @property
@@ -344,7 +357,7 @@ def _check_design(plan: Plan) -> None:
 
 def _check_truth(plan: Plan) -> None:
     truth = plan.truth
-    if truth.pilot is not None or plan.pipeline is not None:
+    if truth.pilot is not None or plan.pipeline is not None or plan.recovery is not None:
         return
     gaussian = plan.analysis.spec.family in ("gaussian", "student_t")
     for name, values in truth.coefficients.items():
@@ -367,6 +380,11 @@ def _check_truth(plan: Plan) -> None:
 
 
 def _check_analysis(plan: Plan) -> None:
+    if plan.recovery is not None:
+        from mien.power.recovery import check_recovery
+
+        check_recovery(plan)
+        return
     spec = plan.analysis.spec
     formula = parse_formula(spec.formula)
     known = (formula.response, *plan.design.columns)
@@ -396,6 +414,8 @@ def _check_analysis(plan: Plan) -> None:
 
 
 def _check_goals(plan: Plan) -> None:
+    from mien.power.recovery import check_recovery_goal
+
     if not plan.goals:
         raise SpecError("goals: expected at least one [[goals]], found none.")
     names = [goal.name for goal in plan.goals]
@@ -422,6 +442,7 @@ def _check_goals(plan: Plan) -> None:
             )
         if goal.kind == "bayes_factor":
             _check_bayes_factor(plan, where)
+        check_recovery_goal(plan, goal, where)
         _check_contradiction(plan, goal, where)
 
 

@@ -14,10 +14,14 @@ from mien.study.tables import nearest
 
 if TYPE_CHECKING:
     from mien.power.pipeline import Pipeline
+    from mien.power.recovery import Recovery
 
 __all__ = ["plan_of", "read_plan"]
 
-TOP = ("name", "seed", "design", "truth", "analysis", "goals", "budget", "shapes", "cost", "pipeline")
+TOP = (
+    "name", "seed", "design", "truth", "analysis", "goals", "budget", "shapes", "cost", "pipeline",
+    "recovery",
+)  # fmt: skip
 OF_ANALYSIS = ("formula", "family", "priors", "parameters", "frozen", "engine")
 OF_TRUTH = ("coefficients", "sds", "correlations", "sigma", "parameters", "formula", "pilot", "pilot_sha256")
 LISTS = ("valences", "groups", "covariates")
@@ -56,19 +60,24 @@ def plan_of(data: Mapping[str, Any], folder: Path = Path()) -> Plan:
     folder : where files that it names lie.
     """
     _known("plan", data, TOP)
-    raw = "pipeline" in data
-    for name in ("design", *(() if raw else ("truth",)), "analysis", "goals"):
+    factors, raw = "recovery" in data, "pipeline" in data
+    made = ("truth", "analysis") if factors else ("truth",) if raw else ()
+    for name in (name for name in ("design", "truth", "analysis", "goals") if name not in made):
         if name not in data:
             raise SpecError(
                 f"plan: expected [{name}], found {', '.join(data) or 'nothing'}: mien power init shows it."
             )
-    truth, pipeline = _raw(data, folder) if raw else (_truth(_table("truth", data["truth"]), folder), None)
+    pipeline = recovery = None
+    if factors:
+        truth, analysis, recovery = _factors(data)
+    else:
+        truth, pipeline = _raw(data, folder) if raw else (_truth(_table("truth", data["truth"]), folder), None)
+        analysis = _analysis(_table("analysis", data["analysis"]), folder)
     return Plan(
-        _text("name", data.get("name", "plan")), _design(_table("design", data["design"])),
-        truth, _analysis(_table("analysis", data["analysis"]), folder),
+        _text("name", data.get("name", "plan")), _design(_table("design", data["design"])), truth, analysis,
         _goals(data["goals"]), Budget(**_fields("budget", data.get("budget", {}), Budget)),
         Shapes(**_fields("shapes", data.get("shapes", {}), Shapes)), dict(_table("cost", data.get("cost", {}))),
-        data.get("seed", 1), pipeline,
+        data.get("seed", 1), pipeline, recovery,
     )  # fmt: skip
 
 
@@ -136,6 +145,17 @@ def _truth(data: Mapping[str, Any], folder: Path) -> Truth:
     for name in ("sds", "correlations", "parameters"):
         found[name] = dict(_table(f"truth.{name}", found.get(name, {})))
     return Truth(coefficients, **found)
+
+
+def _factors(data: Mapping[str, Any]) -> "tuple[Truth, Analysis, Recovery]":
+    """What [recovery] says of truth and analysis."""
+    from mien.power.recovery import Recovery
+
+    for name in ("truth", "analysis", "pipeline"):
+        if name in data:
+            raise SpecError(f"recovery: expected no [{name}] beside it, found one: leave it out.")
+    recovery = Recovery(**_fields("recovery", data["recovery"], Recovery))
+    return Truth({}), recovery.analysis, recovery
 
 
 def _raw(data: Mapping[str, Any], folder: Path) -> "tuple[Truth, Pipeline]":

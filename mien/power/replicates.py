@@ -69,6 +69,7 @@ def row_columns(plan: Plan) -> "dict[str, pa.DataType]":
     if plan.pipeline is not None:
         found |= {"kept_share": pa.float64(), "persons_left": pa.int64()}
         found |= {f"{goal.name}:clean": pa.bool_() for goal in plan.goals}
+        found |= {f"{goal.name}:clean_mean": pa.float64() for goal in plan.goals}
     return found | {"seconds": pa.float64(), "worker": pa.string()}
 
 
@@ -106,7 +107,12 @@ def _cause(error: MienError) -> str:
 
 
 def _fitted(setup: Setup, cell: Cell, number: int) -> dict[str, Any]:
-    plan, of_cell = setup.plan, _of_cell(setup, cell)
+    plan = setup.plan
+    if plan.recovery is not None:
+        from mien.power.recovery import recovered
+
+        return recovered(plan, cell, number)
+    of_cell = _of_cell(setup, cell)
     if plan.pipeline is None:
         return _analysed(of_cell, simulate(plan, cell, of_cell.skeleton, number), number)
     from mien.power.pipeline import of_both

@@ -26,7 +26,7 @@ from mien.study.errors import SpecError
 from mien.study.trials import MEDIA, VALENCES, validate_trials
 
 __all__ = [
-    "FactorData", "FactorTruth", "SimulatedFactors", "draw_truth", "prior_truth", "simulate_factors",
+    "FactorData", "FactorTruth", "SimulatedFactors", "draw_truth", "factor_trials", "prior_truth", "simulate_factors",
     "simulate_values",
 ]  # fmt: skip
 
@@ -269,8 +269,14 @@ def simulate_factors(
     ----------
     missing : share of whole trials that are missing, whichever, 0–1.
     """
-    data = simulate_values(truth, rng, participants=participants, stimuli=stimuli, missing=missing)
-    labels = _labels("", participants)
+    return factor_trials(
+        simulate_values(truth, rng, participants=participants, stimuli=stimuli, missing=missing)
+    )
+
+
+def factor_trials(data: FactorData) -> SimulatedFactors:
+    """Wide arrays as a Trials table."""
+    truth, labels = data.truth, _labels("", len(data.covariate))
     table = pd.DataFrame({"participant_id": [f"sub-{label}" for label in labels]}, dtype="str")
     for place, term in enumerate(truth.terms):
         if term not in COEFFICIENT_SD:

@@ -163,6 +163,7 @@ def outcomes(both, only_pipeline, only_clean, neither):
     return pd.DataFrame({
         "cell": "a", "smile:met": np.repeat([True, True, False, False], counts),
         "smile:clean": np.repeat([True, False, True, False], counts), "kept_share": 0.9, "persons_left": 8,
+        "smile:mean": np.tile([0.02, 0.03], sum(counts) // 2), "smile:clean_mean": 0.03,
     })  # fmt: skip
 
 
@@ -173,6 +174,7 @@ def test_costs_are_paired(plan):
     # by hand: 2.5 and 10.5 of 102 differ
     half = 1.959964 * np.sqrt(2.5 + 10.5 - 8.0**2 / 102) / 102
     assert (found["lower"], found["upper"]) == pytest.approx((-8 / 102 - half, -8 / 102 + half))
+    assert (found["shift"], found["shift_mcse"]) == pytest.approx((-0.005, 0.005 / np.sqrt(99)))
     [same] = cost_of_pipeline(plan, outcomes(100, 0, 0, 0)).to_dict("records")
     assert same["lower"] < 0.0 < same["upper"]
     failed = outcomes(50, 0, 0, 0).astype({"smile:met": object})
