@@ -11,6 +11,7 @@ carry no noise of draws. Draws of engine "nuts" are points without spread.
                    coefficients are independent of the variance parameters): ≥ k: 1;  ≤ 1/k: −1;  else 0
 """
 
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,7 +25,8 @@ __all__ = ["Decision", "Posterior", "decide", "is_met", "is_right", "statement"]
 LEAST = 1e-12  # weight of a point that counts
 
 
-class Posterior(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Posterior:
     """Of one effect: weight, mean, sd (point,); sd 0 for draws.
 
     prior : mean and sd of its normal prior, None where it has none.
@@ -34,6 +36,7 @@ class Posterior(NamedTuple):
     mean: np.ndarray
     sd: np.ndarray
     prior: tuple[float, float] | None = None
+    _intervals: dict[float, tuple[float, float]] = field(default_factory=dict, repr=False)
 
     @staticmethod
     def of(
@@ -72,6 +75,13 @@ class Posterior(NamedTuple):
         root: Any = brentq(lambda value: self.below(value) - share, low - pad, high + pad, xtol=1e-12)
         return float(root)
 
+    def interval(self, share: float) -> tuple[float, float]:
+        """The equal-tailed interval; goals that share it ask once."""
+        if share not in self._intervals:
+            tail = 0.5 * (1.0 - share)
+            self._intervals[share] = self.quantile(tail), self.quantile(1.0 - tail)
+        return self._intervals[share]
+
     def log_bayes_factor(self) -> float:
         """For an effect against none."""
         assert self.prior is not None
@@ -96,8 +106,7 @@ class Decision(NamedTuple):
 
 def decide(posterior: Posterior, goal: Goal) -> Decision:
     """The decision that a goal's rule takes."""
-    tail = 0.5 * (1.0 - goal.interval)
-    lower, upper = posterior.quantile(tail), posterior.quantile(1.0 - tail)
+    lower, upper = posterior.interval(goal.interval)
     if goal.kind == "direction":
         value = 1.0 - posterior.below(0.0)
         decision = int(value >= goal.probability) - int(1.0 - value >= goal.probability)
