@@ -4,6 +4,7 @@ Files in reading order: plan (what is asked, as plain data), plan_file (PLAN.tom
 designs × truths that are simulated), designs (a cell's rows), simulating (one replicate's data), deciding (a posterior
 and a goal → a decision), replicates (rows of a cell, a function of plan, cell and number alone).
 
+Special plans: pilots (a fit's posterior as the truth), pipeline (from raw frames), recovery (factors).
 Running: store (a folder of rows), stopping (when a cell has enough), executors (here, processes, Dask), running.
 Answers: estimates, surrogate (smallest or cheapest design), sequential, justification, answers.
 """

@@ -43,7 +43,7 @@ __all__ = [
 KIND = "factor_recovery"
 EFFECTS = ("mean within", "least within", "mean between", "least between")
 TERMS = ("Intercept", "valence")
-DRAWS, CHAINS = 500, 4
+DRAWS, CHAINS = 1000, 4  # those of mien.fit
 FEWEST = 3  # shapes of a co-activation model
 MOST_SHAPES = 34
 
