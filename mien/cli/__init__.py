@@ -31,6 +31,7 @@ from mien.cli.arguments import (
     with_progress,
     workers_of,
 )
+from mien.cli.power import power
 from mien.cli.priors import priors
 from mien.study.errors import MienError, StudyError
 from mien.terminal import say, show_error, table
@@ -45,6 +46,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
+app.add_typer(power)
 app.add_typer(priors)
 
 
