@@ -50,7 +50,7 @@ def truth_axes(plan: Plan) -> tuple[str, ...]:
 
 def cells_of(plan: Plan) -> list[Cell]:
     """Null worlds, ceilings, then alternatives; each in the grid's order."""
-    grid = [
+    grid: list[dict[str, float]] = [
         dict(zip(AXES, values, strict=True))
         for values in itertools.product(*(getattr(plan.design, name) for name in AXES))
     ]
