@@ -6,19 +6,18 @@ evaluated. Its fonts are those inside typst, so that the same parts give the sam
 """
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from importlib import resources
 from typing import Any, NamedTuple
 
-import pandas as pd
 from jinja2 import DictLoader, Environment, StrictUndefined
 from markupsafe import Markup
 
 from mien.reports_app.barg import DOI, BargItem
 from mien.reports_app.documents import content_security_policy
-from mien.reports_app.prior_part import Figure, PriorPart
+from mien.reports_app.printing import breakable, figures_data, table_data
+from mien.reports_app.prior_part import PriorPart
 
 __all__ = ["BargRow", "barg_counts", "barg_rows", "prior_document_html", "prior_document_pdf"]
 
@@ -33,14 +32,6 @@ LIMITS = (
     "A hash tells that priors were not changed, not when somebody first looked at the data.",
 )
 EMPTY = "No model was fitted, so that there are no priors to tell of."
-PT_PER_PX = 0.6  # of figures in print: type of 12 px becomes 7 pt
-WIDEST = 482.0  # pt, of the text on A4
-PRINTED = "Libertinus Serif"  # inside typst
-LONG_WORD, PIECE = 16, 12  # characters of a word that may break, and between its breaks
-NARROW, WIDEST_COLUMN = (
-    24,
-    60,
-)  # characters: a column up to the first is as wide as it is, none counts beyond the other
 
 
 class BargRow(NamedTuple):
@@ -137,7 +128,7 @@ def _set(
     content = {
         "title": study_name, "note": note, "lead": _lead(parts), "limits": LIMITS, "counts": barg_counts(items),
         "parts": [_part(part, pictures) for part in parts],
-        "barg": [one._asdict() | {"evidence": _breakable(one.evidence)} for one in items],
+        "barg": [one._asdict() | {"evidence": breakable(one.evidence)} for one in items],
     }  # fmt: skip
     files = {
         "main.typ": _packaged("priors.typ").encode(),
@@ -162,66 +153,23 @@ def _part(part: PriorPart, pictures: dict[str, bytes]) -> dict[str, Any]:
     expected, sensitivity = part.expected, part.sensitivity
     return {
         "fit": part.fit, "formula": part.formula, "lead": part.lead, "warnings": list(part.warnings),
-        "status": [[what, _breakable(whole or short)] for what, short, whole in part.status], "frozen": part.frozen,
-        "rows": [row._asdict() | {"parameter": _breakable(row.parameter), "prior": row.prior} for row in part.rows],
+        "status": [[what, breakable(whole or short)] for what, short, whole in part.status], "frozen": part.frozen,
+        "rows": [row._asdict() | {"parameter": breakable(row.parameter), "prior": row.prior} for row in part.rows],
         "scale": part.scale,
         "expected": {
             "missing": expected.missing, "command": expected.command, "passed": expected.verdict == "passed",
-            "sentences": list(expected.sentences), "figures": _figures(expected.figures, pictures),
-            "looked": _table(expected.looked), "table": _table(expected.table), "limits": _table(expected.limits),
+            "sentences": list(expected.sentences), "figures": figures_data(expected.figures, pictures),
+            "looked": table_data(expected.looked), "table": table_data(expected.table),
+            "limits": table_data(expected.limits),
         },
         "sensitivity": {
             "missing": sensitivity.missing, "command": sensitivity.command, "sentences": list(sensitivity.sentences),
-            "counts": _table(sensitivity.counts), "table": _table(sensitivity.table),
+            "counts": table_data(sensitivity.counts), "table": table_data(sensitivity.table),
         },
         "widths_missing": list(part.widths_missing),
         "robustness": [
-            {"title": one.title, "sentences": list(one.sentences), "figures": _figures(one.figures, pictures),
-             "table": _table(one.table)}
+            {"title": one.title, "sentences": list(one.sentences), "figures": figures_data(one.figures, pictures),
+             "table": table_data(one.table)}
             for one in part.robustness
         ],
     }  # fmt: skip
-
-
-def _figures(figures: Sequence[Figure], pictures: dict[str, bytes]) -> list[dict[str, Any]]:
-    found = []
-    for one in figures:
-        name = f"figure{len(pictures)}.svg"
-        svg = _printed(str(one.svg))
-        pictures[name] = svg.encode()
-        found.append({"file": name, "label": one.label, "caption": one.caption, "width": _width(svg)})
-    return found
-
-
-def _printed(svg: str) -> str:
-    """A figure of the page in the ink and type of the print."""
-    svg = re.sub(r"var\(--[\w-]+, ([^)]+)\)", r"\1", svg)
-    return re.sub(r'font-family="[^"]*"', f'font-family="{PRINTED}"', svg)
-
-
-def _width(svg: str) -> float:
-    found = re.search(r'<svg[^>]* width="([\d.]+)"', svg)
-    return min(float(found[1]) * PT_PER_PX, WIDEST) if found else WIDEST
-
-
-def _table(frame: pd.DataFrame) -> dict[str, Any]:
-    """Headings, rows, and widths: 0 of a narrow column, else in relation to the other broad ones."""
-    rows = [[str(cell) for cell in row] for row in frame.itertuples(index=False, name=None)]
-    heads = [str(name) for name in frame.columns]
-    longest = [max([len(row[place]) for row in rows] + [0]) for place in range(len(heads))]
-    widths = [0 if long <= NARROW else min(long, WIDEST_COLUMN) for long in longest]
-    return {"heads": heads, "rows": [[_breakable(cell) for cell in row] for row in rows], "widths": widths}
-
-
-def _breakable(text: str) -> str:
-    """Long words may break after : | _ [ , / and else every so many letters (zero-width spaces)."""
-    return re.sub(rf"\S{{{LONG_WORD},}}", lambda found: _broken(found[0]), text)
-
-
-def _broken(word: str) -> str:
-    pieces = re.split(r"(?<=[:|_\[,/.])", word)
-    return "\u200b".join(
-        "\u200b".join(piece[at : at + PIECE] for at in range(0, len(piece), PIECE))
-        for piece in pieces
-        if piece
-    )
