@@ -124,6 +124,8 @@ def test_clear_of_the_target_only_where_it_is_asked_for_and_there_is_a_target():
     assert (look.stopped, look.replicates) == ("clear of the target", 100)
     for world in ("null", "check"):
         assert stopped_at(codes, world, budget(clear=True)).replicates == 1000
+    assert stopped_at(codes, "check", budget(half_width=0.1)).replicates == 100
+    assert stopped_at(codes, "null", budget(half_width=0.1)).replicates == 1000  # all of its own number
 
 
 def test_every_goal_is_to_be_precise_or_clear():
