@@ -89,18 +89,14 @@ def cost_of(plan: "Plan", axes: Mapping[str, Any]) -> Any:
     """
     if not plan.cost:
         return axes["participants"] * 1.0
-    n, price = (
-        axes["participants"],
-        {name: plan.cost.get(name, 0.0) for name in ("participant", "session", "trial")},
+    price = {
+        name: plan.cost.get(name, 0.0) for name in ("participant", "session", "trial", "picture", "film")
+    }
+    of_each = (
+        price["participant"] + price["session"] * axes["sessions"] + price["trial"] * _trials(plan, axes)
     )
-    valences = len(plan.design.valences)
-    return (
-        price["participant"] * n
-        + price["session"] * n * axes["sessions"]
-        + price["trial"] * n * _trials(plan, axes)
-        + plan.cost.get("picture", 0.0) * axes["pictures"] * valences
-        + plan.cost.get("film", 0.0) * axes["films"] * valences
-    )
+    stimuli = price["picture"] * axes["pictures"] + price["film"] * axes["films"]
+    return of_each * axes["participants"] + stimuli * len(plan.design.valences)
 
 
 def _trials(plan: "Plan", axes: Mapping[str, Any]) -> Any:
@@ -332,7 +328,7 @@ def _of_line(plan: "Plan", scenario: _Scenario, line: _Line, ceilings: pd.DataFr
         status = "falls" if line.falls else _short(plan, ceiling)
     chosen = {"found": found, "smallest": float(n[0])}.get(status, math.nan)
     lower, upper = _interval(scenario, line)
-    cost = [_cost(plan, line, value) for value in (chosen, max(lower, float(n[0])), upper)]
+    cost = _costs(plan, line, np.array([chosen, max(lower, float(n[0])), upper]))
     at = int(np.searchsorted(n, chosen)) if math.isfinite(chosen) else len(n) - 1
     return {
         **line.others, "status": status, "participants": chosen, "participants_lower": lower,
@@ -343,11 +339,11 @@ def _of_line(plan: "Plan", scenario: _Scenario, line: _Line, ceilings: pd.DataFr
     }  # fmt: skip
 
 
-def _cost(plan: "Plan", line: _Line, participants: float) -> float:
-    """No price of an N that was not found."""
-    if not math.isfinite(participants):
-        return participants
-    return float(cost_of(plan, {**line.others, "participants": participants}))
+def _costs(plan: "Plan", line: _Line, participants: np.ndarray) -> np.ndarray:
+    """Of several N of one design; no price of an N that was not found."""
+    known = np.isfinite(participants)
+    prices = cost_of(plan, {**line.others, "participants": np.where(known, participants, 0.0)})
+    return np.where(known, prices, participants)
 
 
 def _interval(scenario: _Scenario, line: _Line) -> tuple[float, float]:
@@ -383,10 +379,7 @@ def _best(
     reached = np.stack(
         [np.where(np.isneginf(line.reached), line.participants[0], line.reached) for line in lines]
     )
-    costs = np.stack([
-        np.where(np.isfinite(mine), cost_of(plan, {**line.others, "participants": mine}), math.inf)
-        for line, mine in zip(lines, reached, strict=True)
-    ])  # fmt: skip
+    costs = np.stack([_costs(plan, line, mine) for line, mine in zip(lines, reached, strict=True)])
     trials = np.array([_trials(plan, line.others) for line in lines], dtype=float)
     cheap = costs[:, 0].min()
     if not math.isfinite(cheap):
@@ -421,7 +414,7 @@ def _checked(plan: "Plan", rows: pd.DataFrame, answers: pd.DataFrame) -> pd.Data
     for answer in answers.to_dict("records"):
         cell = _check_of_answer(plan, answer)
         lines.append(_check(plan, goals[answer["goal"]], rows, cell.key if cell else "", answer))
-    return pd.concat([answers, pd.DataFrame(lines, index=answers.index)], axis=1)
+    return pd.concat([answers, pd.DataFrame(lines, index=answers.index).astype({"agrees": object})], axis=1)
 
 
 def _check(
@@ -438,5 +431,5 @@ def _check(
         p = (met.sum() + 2.0) / (n + 4.0)  # its error is not 0 where all or none met the goal
         error = math.sqrt(p * (1.0 - p) / (n + 4.0) + float(answer["power_error"]) ** 2)
         z = (found.value - float(answer["power"])) / error
-        line |= {"check_z": z, "agrees": abs(z) <= AGREES}
+        line |= {"check_z": z, "agrees": bool(abs(z) <= AGREES)}
     return line
