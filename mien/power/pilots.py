@@ -306,10 +306,13 @@ def _frozen_of(fit: "xr.DataTree", label: str | None) -> "FrozenPriors":
 
 
 def _spec_of(fit: "xr.DataTree") -> ModelSpec:
+    """The fit's model of one shape: pooling over shapes comes after it, and leaves its posterior as it is."""
+    from dataclasses import replace
+
     from mien.models.factors.spec import require_coefficients
 
     require_coefficients(fit, ASKER)
-    return ModelSpec.from_json(str(fit.attrs["model_spec"]))
+    return replace(ModelSpec.from_json(str(fit.attrs["model_spec"])), pooling="none")
 
 
 def _check_model(spec: ModelSpec) -> None:
@@ -319,7 +322,6 @@ def _check_model(spec: ModelSpec) -> None:
         "curves (smooths)": bool(spec.smooths),
         "AR(1) residuals": spec.residual == "ar1",
         "all shapes in one model": "blend_shape" in formula.columns,
-        "pooling over shapes": spec.pooling != "none",
         "contrasts of shapes": bool(spec.contrasts),
         "time within trials": bool({"time", "bin"} & set(formula.columns)),
         "weights, counts or known standard errors": bool(spec.weights or spec.counts or spec.standard_errors),

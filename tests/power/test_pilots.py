@@ -226,7 +226,6 @@ def test_of_several_shapes_one_is_taken(tmp_path):
         ({"smooths": ["s(trial)"]}, "curves"),
         ({"residual": "ar1"}, "AR\\(1\\)"),
         ({"formula": "activation ~ blend_shape + (1 | participant)"}, "all shapes in one model"),
-        ({"pooling": "partial"}, "pooling"),
         ({"sigma_by": ["medium"]}, "a sigma for each stratum"),
     ],
 )
@@ -234,6 +233,13 @@ def test_models_that_plans_do_not_have_are_refused(pilot, change, told):
     spec = json.loads(pilot.attrs["model_spec"]) | change
     with pytest.raises(FitError, match=f"power from a fit: .*{told}.*fit a model without"):
         pilot_table(changed(pilot, model_spec=json.dumps(spec)))
+
+
+def test_a_fit_that_was_pooled_over_shapes_gives_the_shape_s_own_posterior(pilot):
+    spec = json.loads(pilot.attrs["model_spec"]) | {"pooling": "partial"}
+    pooled = changed(pilot, model_spec=json.dumps(spec))
+    pd.testing.assert_frame_equal(pilot_table(pooled), pilot_table(pilot))
+    assert "pooling" not in plan_from_fit(pooled, name="p", pilot="p", pilot_sha256="", frozen="f")
 
 
 def test_failed_verdicts_factors_and_missing_rows_are_refused(pilot):
