@@ -58,6 +58,10 @@ def _share(value: float, digits: int = 2) -> str:
     return f"{value:.{digits}f}".removeprefix("0") if value < 1.0 else "1"
 
 
+def _a(word: str) -> str:
+    return f"an {word}" if word.startswith("a") else f"a {word}"
+
+
 def _listed(texts: Sequence[str], last: str = "and") -> str:
     return f" {last} ".join(filter(None, [", ".join(texts[:-1]), *texts[-1:]]))
 
@@ -262,7 +266,7 @@ def sentence_of(plan: "Plan", row: Mapping[Any, Any]) -> str:
         return head + _found(plan, row, word, target) + _ceiling(row, word) + _check(row, word)
     if status == "smallest":
         return head + (
-            f"the smallest design that was simulated, {_described(plan, row)}, already has a {word} of "
+            f"the smallest design that was simulated, {_described(plan, row)}, already has {_a(word)} of "
             f"{_share(row['power'])} (wanted: {target}); smaller ones were not looked at."
             + _ceiling(row, word)
         )
@@ -270,7 +274,7 @@ def sentence_of(plan: "Plan", row: Mapping[Any, Any]) -> str:
     largest += _share(row["largest_power"])
     if status == "none":
         return head + (
-            f"no number of participants reaches a {word} of {target} with this design: the ceiling, infinitely many "
+            f"no number of participants reaches {_a(word)} of {target} with this design: the ceiling, infinitely many "
             f"participants, is {_ceiling_share(row)}; {largest}. More stimuli are needed, not more participants."
         )
     if status == "falls":
@@ -278,7 +282,7 @@ def sentence_of(plan: "Plan", row: Mapping[Any, Any]) -> str:
             head + f"the {word} does not grow with the number of participants; {largest} (wanted: {target})."
         )
     return head + (
-        f"no design that was simulated reaches a {word} of {target}; {largest}. What lies beyond was not simulated."
+        f"no design that was simulated reaches {_a(word)} of {target}; {largest}. What lies beyond was not simulated."
         + _ceiling(row, word)
     )
 
@@ -310,7 +314,7 @@ def _found(plan: "Plan", row: Mapping[Any, Any], word: str, target: str) -> str:
         if upper == math.inf
         else _number(upper)
     )
-    text = f"the {'cheapest' if plan.cost else 'smallest'} design with a {word} of {target} has "
+    text = f"the {'cheapest' if plan.cost else 'smallest'} design with {_a(word)} of {target} has "
     text += f"{_described(plan, row)} (95 % interval of the number of participants: {low} to {high})"
     if plan.cost:
         text += f", at a cost of {_number(row['cost'])}"
