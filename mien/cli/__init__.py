@@ -58,6 +58,8 @@ def main() -> None:
         sys.argv.append("--help")
     try:
         code = app(standalone_mode=False)
+        if code == INTERRUPTED:  # Typer's way to hand on a KeyboardInterrupt
+            raise KeyboardInterrupt
         sys.exit(code if isinstance(code, int) else DONE)
     except MienError as reason:
         show_error(str(reason))

@@ -1,6 +1,7 @@
 """`mien power`: write a plan, simulate it, see how far it is, and read what it answers."""
 
 import math
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -66,11 +67,16 @@ def run(
     if workers and dask:
         raise SpecError("power run: expected --workers or --dask, found both: leave one of them out.")
     read = read_plan(plan)
+    signal.signal(signal.SIGTERM, _interrupt)  # what a cluster sends when a job's time is over
     found = with_progress(run_plan, read, out, as_json=as_json, workers=workers, dask=dask, source=plan)
     _tell(found, as_json=as_json)
     if not as_json:
         say(f"what it answers: mien power report {out}")
     return DONE
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 @power.command()

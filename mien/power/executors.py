@@ -215,20 +215,51 @@ def _on_dask(address: str, shared: Any) -> Iterator[Pool]:
             "`dask scheduler`, or leave --dask out."
         ) from None
     with client:
+        _check_versions(client)
         executor = client.get_executor(pure=False)
         # As a task's result, not as data: where the worker that holds it is gone, it is made again.
         common = client.submit(_itself, shared, pure=False)
 
+        def submit(function: Callable[..., Any], *arguments: Any) -> "Future[Any]":
+            with _told_when_lost(address):
+                return executor.submit(function, common, *arguments)
+
         def threads() -> int:
-            return max(1, sum(client.nthreads().values()))
+            with _told_when_lost(address):
+                return max(1, sum(client.nthreads().values()))
 
         try:
-            yield Pool(
-                lambda function, *arguments: executor.submit(function, common, *arguments),
-                lambda: 2 * threads(), threads, _died_on_dask, 3, "dask",
-            )  # fmt: skip
+            yield Pool(submit, lambda: 2 * threads(), threads, _died_on_dask, 3, "dask")
         finally:
             executor.shutdown(wait=False)
+
+
+@contextmanager
+def _told_when_lost(address: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as reason:
+        raise StudyError(
+            f"--dask: expected the scheduler at {address} to answer, found it gone ({reason}): what came before is "
+            "stored; start one and run the same command again."
+        ) from None
+
+
+def _check_versions(client: Any) -> None:
+    """Refuse workers without this mien: rows of another version would be mixed in."""
+
+    def version() -> str:  # within a function, so that it travels to workers that may not have this module
+        from importlib.metadata import version as version_of
+
+        return version_of("mien")
+
+    here = version()
+    for worker, found in client.run(version, on_error="return").items():
+        if found != here:
+            told = f"mien {found}" if isinstance(found, str) else "none"
+            raise StudyError(
+                f"--dask: expected mien {here} on every worker, found {told} on {worker}: install the same there."
+            )
 
 
 def _itself(value: Any) -> Any:
