@@ -119,6 +119,8 @@ def _truth(plan: "Plan") -> str:
     text = f"The assumed truth, in units of the outcome: {_listed(effects) or 'all effects 0'}"
     text += f"; residual sd {_number(truth.sigma)}"
     text += f"; standard deviations of group effects {_listed(spreads)}" if spreads else ""
+    ties = [f"{name} {_number(value)}" for name, value in truth.correlations.items()]
+    text += f"; correlations between effects of {_listed(ties)}" if ties else ""
     text += ". Coefficients that are not named are 0. "
     if truth.source == "prior":
         text += (

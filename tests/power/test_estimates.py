@@ -68,7 +68,7 @@ def wald(count, n):
 
 def test_wilson_covers_and_the_plain_interval_does_not():
     """Averaged over powers from .8 to .999, where planners look; the plain interval is the saboteur."""
-    powers = np.linspace(0.8, 0.999, 200)
+    powers = np.linspace(0.8, 0.999, 60)
     covered = np.mean([coverage(wilson, p, 100) for p in powers])
     assert 0.945 < covered < 0.965
     assert np.mean([coverage(wald, p, 100) for p in powers]) < 0.93
@@ -99,7 +99,7 @@ def test_power_coverage_and_errors_against_closed_forms(planned):
         wrong = moved.cdf(-limit)
         assert abs(smile["wrong"] - wrong) < Z * np.sqrt(wrong / 20_000) + 1e-9
         assert abs(smile["undecided"] - (moved.cdf(limit) - moved.cdf(-limit))) < Z * smile["undecided_mcse"]
-        points = np.linspace(-0.2, 0.2, 400_001)
+        points = np.linspace(-0.2, 0.2, 40_001)
         beyond = np.abs(points) >= limit
         mean = np.sum(np.abs(points) * moved.pdf(points) * beyond) / np.sum(moved.pdf(points) * beyond)
         assert abs(smile["type_m"] - mean / 0.03) < Z * smile["type_m_mcse"]
@@ -167,7 +167,7 @@ def test_the_error_of_type_m_is_that_of_repetitions(planned):
             ),
             "smile",
         )
-        for seed in range(60)
+        for seed in range(40)
     ]
     spread = np.std([one["type_m"] for one in found])
     assert spread == pytest.approx(np.mean([one["type_m_mcse"] for one in found]), rel=0.35)
@@ -245,10 +245,10 @@ def test_the_expected_error_rate_is_that_of_simulated_and_fitted_studies():
     made = exact_plan()
     made = replace(made, goals=(replace(made.goals[0], probability=0.8),))
     cell = next(cell for cell in cells_of(made) if cell.world == "null")
-    rows = pd.DataFrame(run_replicates(Setup.of(made), cell, range(600)))
+    rows = pd.DataFrame(run_replicates(Setup.of(made), cell, range(300)))
     found = line(estimates(made, rows, cells_table([cell])), "smile")
     expected = found["expected_error"]
-    assert abs(found["error"] - expected) < Z * np.sqrt(expected * (1 - expected) / 600)
+    assert abs(found["error"] - expected) < Z * np.sqrt(expected * (1 - expected) / 300)
     assert abs(expected - 2 * norm.cdf(-norm.ppf(0.8))) > 0.01
 
 

@@ -20,6 +20,11 @@ BUDGET = Budget(1000, 100, null_replicates=0)
 SMILE = Goal("smile", "direction", "valence", wanted="positive")
 
 
+@pytest.fixture(autouse=True)
+def fewer_samples(monkeypatch):
+    monkeypatch.setattr(module, "SAMPLES", 200)
+
+
 def made_of(participants=(10, 20, 40, 80, 120), pictures=(6,), **parts):
     parts = {"truth": Truth({"valence": (0.04,)}, SDS), "budget": BUDGET} | parts
     return plan(SMILE, design=parts.pop("design", Design(participants, pictures)), **parts)
@@ -127,7 +132,7 @@ def test_samples_of_the_process_spread_as_refits_do():
     met = np.vstack([np.round(500 * truth), rng.binomial(500, truth, size=(300, 9))])
     at = np.array([[25.0, 6.0], [60.0, 12.0]])
     samples = surrogate_of(grid, met, counts).power(at)[1:].std(axis=0)
-    refits = np.std([surrogate_of(grid, met[[k]], counts[:1]).power(at)[0] for k in range(1, 41)], axis=0)
+    refits = np.std([surrogate_of(grid, met[[k]], counts[:1]).power(at)[0] for k in range(1, 31)], axis=0)
     assert samples == pytest.approx(refits, rel=0.4)
 
 
