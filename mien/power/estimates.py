@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "LEVEL", "GoalRows", "Share", "axes_of", "clean_rows", "counted", "estimates", "failures", "goal_rows",
-    "ratio_of_means", "share",
+    "ratio_of_means", "rows_by_cell", "share",
     "states_effect", "states_false", "wilson",
 ]  # fmt: skip
 
@@ -89,6 +89,11 @@ def clean_rows(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.drop_duplicates(["cell", "replicate"]).sort_values(["cell", "replicate"], ignore_index=True)
 
 
+def rows_by_cell(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Clean rows of every cell."""
+    return {str(key): some for key, some in clean_rows(rows).groupby("cell", sort=False)}
+
+
 def goal_rows(rows: pd.DataFrame, goal: "Goal") -> GoalRows:
     """One goal's columns as arrays.
 
@@ -116,7 +121,7 @@ def has_failed(rows: pd.DataFrame) -> np.ndarray:
 
 def _floats(column: Any) -> np.ndarray:
     """True, False and missing as 1, 0 and NaN."""
-    return column.astype(object).where(column.notna(), np.nan).to_numpy(dtype=np.float64)
+    return column.to_numpy(dtype=np.float64, na_value=np.nan)
 
 
 def axes_of(cells: pd.DataFrame) -> list[str]:
@@ -242,7 +247,7 @@ def _cells(plan: "Plan", cells: pd.DataFrame | None) -> pd.DataFrame:
 
 
 def _lines(plan: "Plan", rows: pd.DataFrame, cells: pd.DataFrame) -> Iterator[dict[str, object]]:
-    grouped = {str(key): some for key, some in rows.groupby("cell", sort=False)}
+    grouped = rows_by_cell(rows)
     for record in cells.to_dict("records"):
         some = grouped.get(str(record["cell"]))
         if some is None:

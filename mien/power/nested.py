@@ -12,12 +12,13 @@ cohorts: `resampled` draws replicate numbers with replacement, and a number brin
 import hashlib
 import itertools
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from mien.power.estimates import LEVEL, axes_of, clean_rows, goal_rows
+from mien.power.estimates import LEVEL, axes_of, goal_rows, rows_by_cell
 
 if TYPE_CHECKING:
     from mien.power.plan import Goal, Plan
@@ -54,15 +55,23 @@ def cohorts_of(cells: pd.DataFrame, world: str) -> list[Cohort]:
     return found
 
 
-def met_by_replicate(plan: "Plan", rows: pd.DataFrame, goal: "Goal", cohort: Cohort) -> np.ndarray:
-    """(replicate, cell) 1 or 0 whether the goal was met; NaN for what does not count or was not simulated."""
-    mine: Any = rows[rows["cell"].isin(cohort.cells)]
-    found = goal_rows(mine, goal)
-    values = np.where(found.failed, 0.0 if plan.budget.failures == "not_met" else np.nan, found.met == 1)
-    count = int(found.replicate.max()) + 1 if len(found.replicate) else 0
+def met_by_replicate(
+    plan: "Plan", rows: Mapping[str, pd.DataFrame], goal: "Goal", cohort: Cohort
+) -> np.ndarray:
+    """(replicate, cell) 1 or 0 whether the goal was met; NaN for what does not count or was not simulated.
+
+    Parameters
+    ----------
+    rows : from `rows_by_cell`.
+    """
+    there = {key: goal_rows(rows[key], goal) for key in cohort.cells if key in rows}
+    count = max((int(found.replicate.max()) + 1 for found in there.values()), default=0)
     table = np.full((count, len(cohort.cells)), np.nan)
-    place = {key: at for at, key in enumerate(cohort.cells)}
-    table[found.replicate, mine["cell"].map(place).to_numpy(dtype=int)] = values
+    missed = 0.0 if plan.budget.failures == "not_met" else np.nan
+    for place, key in enumerate(cohort.cells):
+        if key in there:
+            found = there[key]
+            table[found.replicate, place] = np.where(found.failed, missed, found.met == 1)
     return table
 
 
@@ -94,10 +103,10 @@ def noise_ratios(plan: "Plan", rows: pd.DataFrame, cells: pd.DataFrame) -> pd.Da
 
     NaN where the goal was met always or never.
     """
-    rows = clean_rows(rows)
+    grouped = rows_by_cell(rows)
     lines = []
     for goal, cohort in itertools.product(plan.goals, cohorts_of(cells, "alternative")):
-        met = met_by_replicate(plan, rows, goal, cohort)
+        met = met_by_replicate(plan, grouped, goal, cohort)
         for i, j in itertools.combinations(range(len(cohort.cells)), 2):
             line = {"goal": goal.name, **cohort.axes, "participants": cohort.participants[i]}
             line |= {"participants_to": cohort.participants[j], "neighbours": j == i + 1}

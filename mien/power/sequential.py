@@ -12,14 +12,14 @@ A look whose fit failed decides nothing. A study that comes to its largest N und
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from mien.power.estimates import clean_rows, goal_rows, ratio_of_means, share, states_effect, states_false
+from mien.power.estimates import goal_rows, ratio_of_means, rows_by_cell, share, states_effect, states_false
 from mien.power.nested import Cohort, cohorts_of
 from mien.study.errors import SpecError
 
@@ -84,25 +84,25 @@ def rule_of(goal: "Goal") -> StoppingRule:
     return StoppingRule(goal.name, goal.kind, limit, goal.rope)
 
 
-def trajectories(rows: pd.DataFrame, goal: "Goal", cohort: Cohort) -> Trajectories:
+def trajectories(rows: Mapping[str, pd.DataFrame], goal: "Goal", cohort: Cohort) -> Trajectories:
     """Replicates that were simulated at every N of the cohort that has any.
 
     Where a cell stopped early, later replicates of the other cells have no whole path and are not used.
+
+    Parameters
+    ----------
+    rows : from `rows_by_cell`.
     """
-    rows = clean_rows(rows)
-    some: Any = rows[rows["cell"].isin(cohort.cells)]
-    seen = np.array([key in set(some["cell"]) for key in cohort.cells], dtype=bool)
-    cells = [key for key, there in zip(cohort.cells, seen, strict=True) if there]
-    numbers = [set(some.loc[some["cell"] == key, "replicate"]) for key in cells]
-    whole = np.array(sorted(set.intersection(*numbers)) if numbers else [], dtype=int)
-    columns: dict[str, list[np.ndarray]] = {name: [] for name in OF_REPLICATES}
-    for key in cells:
-        found = goal_rows(some[(some["cell"] == key) & some["replicate"].isin(whole)], goal)
-        for name, values in columns.items():
-            values.append(np.where(found.failed, np.nan, getattr(found, name)))
-    arrays = {
-        name: np.column_stack(values) if values else np.empty((0, 0)) for name, values in columns.items()
-    }
+    seen = np.array([key in rows for key in cohort.cells], dtype=bool)
+    looks = [goal_rows(rows[key], goal) for key in cohort.cells if key in rows]
+    whole = np.array([], dtype=int)
+    for place, look in enumerate(looks):
+        whole = np.intersect1d(whole, look.replicate) if place else np.unique(look.replicate)
+    arrays = {name: np.full((len(whole), len(looks)), np.nan) for name in OF_REPLICATES}
+    for place, look in enumerate(looks):
+        used = np.isin(look.replicate, whole)  # rows are in the order of their numbers
+        for name, table in arrays.items():
+            table[:, place] = np.where(look.failed, np.nan, getattr(look, name))[used]
     return Trajectories(cohort, cohort.participants[seen], whole, **arrays)
 
 
@@ -129,10 +129,10 @@ def sequential(
         from mien.power.cells import cells_of, cells_table
 
         cells = cells_table(cells_of(plan))
-    lines = []
+    lines, grouped = [], rows_by_cell(rows)
     for world in ("null", "alternative"):
         for cohort in cohorts_of(cells, world):
-            paths = _between(trajectories(rows, goal, cohort), rule)
+            paths = _between(trajectories(grouped, goal, cohort), rule)
             if len(paths.participants) > 1 and len(paths.replicate):
                 head = {"rule": rule.text, "goal": goal.name, "world": world, "cohort": cohort.key}
                 lines.append(head | cohort.axes | _stopped(goal, rule, paths))
@@ -168,7 +168,7 @@ def _between(paths: Trajectories, rule: StoppingRule) -> Trajectories:
     keep = paths.participants >= rule.minimum
     if rule.maximum:
         keep &= paths.participants <= rule.maximum
-    arrays = {name: getattr(paths, name)[:, keep] for name in OF_REPLICATES if len(paths.replicate)}
+    arrays = {name: getattr(paths, name)[:, keep] for name in OF_REPLICATES}
     return paths._replace(participants=paths.participants[keep], **arrays)
 
 

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import ndtri
 
-from mien.power.estimates import axes_of, clean_rows, estimates, share
+from mien.power.estimates import axes_of, clean_rows, estimates, rows_by_cell, share
 from mien.power.nested import cohorts_of, met_by_replicate, quantile_interval, resampled
 from mien.power.surrogate import Surrogate, surrogate_of
 
@@ -133,7 +133,8 @@ def smallest_designs(plan: "Plan", rows: pd.DataFrame, cells: pd.DataFrame | Non
     table = _table(plan, cells)
     rows = clean_rows(rows)
     shares = estimates(plan, rows, table)
-    parts = [_of_goal(plan, goal, rows, table, shares) for goal in plan.goals]
+    grouped = rows_by_cell(rows)
+    parts = [_of_goal(plan, goal, grouped, table, shares) for goal in plan.goals]
     answers, designs, curves = (
         pd.concat([part[at] for part in parts if not part[at].empty], ignore_index=True)
         if any(not part[at].empty for part in parts)
@@ -149,7 +150,8 @@ def checks_of(plan: "Plan", rows: pd.DataFrame) -> "list[Cell]":
     if not set(rows["cell"]) & set(table["cell"]):
         return []
     shares = estimates(plan, rows, table)
-    return cells_at(plan, [_of_goal(plan, goal, rows, table, shares)[0] for goal in plan.goals])
+    grouped = rows_by_cell(rows)
+    return cells_at(plan, [_of_goal(plan, goal, grouped, table, shares)[0] for goal in plan.goals])
 
 
 def cells_at(plan: "Plan", answers: Iterable[pd.DataFrame]) -> "list[Cell]":
@@ -177,7 +179,7 @@ def _table(plan: "Plan", cells: pd.DataFrame | None) -> pd.DataFrame:
 
 
 def _of_goal(
-    plan: "Plan", goal: "Goal", rows: pd.DataFrame, cells: pd.DataFrame, shares: pd.DataFrame
+    plan: "Plan", goal: "Goal", rows: Mapping[str, pd.DataFrame], cells: pd.DataFrame, shares: pd.DataFrame
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:  # fmt: skip
     """Answers, designs and curves of one goal."""
     some: Any = shares
@@ -203,7 +205,9 @@ def _of_goal(
     return pd.DataFrame(answers), pd.DataFrame(designs), joined
 
 
-def _scenarios(plan: "Plan", goal: "Goal", rows: pd.DataFrame, cells: pd.DataFrame) -> Iterator[_Scenario]:
+def _scenarios(
+    plan: "Plan", goal: "Goal", rows: Mapping[str, pd.DataFrame], cells: pd.DataFrame
+) -> Iterator[_Scenario]:
     """Each with the shares of its cells and samples of them, cohort by cohort."""
     searched = [name for name in SEARCHED if name in cells]
     others = [name for name in axes_of(cells) if name not in searched]

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from scipy.special import ndtri
 
+from mien.power.estimates import rows_by_cell
 from mien.power.nested import cohorts_of
 from mien.power.plan import Goal
 from mien.power.sequential import StoppingRule, rule_of, sequential, trajectories
@@ -160,7 +161,7 @@ def test_only_whole_paths_are_used(made, cells, rows):
 
 def test_trajectories_are_the_rows(made, cells, rows):
     cohort = cohorts_of(cells, "alternative")[0]
-    paths = trajectories(rows, made.goals[0], cohort)
+    paths = trajectories(rows_by_cell(rows), made.goals[0], cohort)
     assert paths.mean.shape == (400, 5)
     cell = cohort.cells[2]
     own = rows[rows["cell"] == cell].sort_values("replicate")
