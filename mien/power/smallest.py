@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pandas as pd
 from scipy.special import ndtri
+from threadpoolctl import threadpool_limits
 
 from mien.power.estimates import axes_of, clean_rows, estimates, rows_by_cell, share
 from mien.power.nested import cohorts_of, met_by_replicate, quantile_interval, resampled
@@ -178,6 +179,7 @@ def _table(plan: "Plan", cells: pd.DataFrame | None) -> pd.DataFrame:
     return every[every["world"] != "check"]
 
 
+@threadpool_limits.wrap(limits=1)  # sums in one order on any number of cores: the answer decides on the check
 def _of_goal(
     plan: "Plan", goal: "Goal", rows: Mapping[str, pd.DataFrame], cells: pd.DataFrame, shares: pd.DataFrame
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:  # fmt: skip
