@@ -175,7 +175,8 @@ class _Panel(NamedTuple):
         rows: Any = cells if math.isnan(lines[0]) else at_value(cells, series, lines)
         rows = rows[rows["power"].notna()].copy()
         places = rows[x].to_numpy(dtype=float)
-        finite = sorted({float(value) for value in places[np.isfinite(places)]})
+        shown = places[np.isfinite(places) & (rows["world"] != "check").to_numpy()]
+        finite = sorted({float(value) for value in shown})
         span = (finite[-1] - finite[0]) if len(finite) > 1 else max(finite[-1] if finite else 1.0, 1.0)
         infinity = (finite[-1] if finite else 0.0) + ROOM * span if np.isinf(places).any() else math.nan
         rows["place"] = np.where(np.isinf(places), infinity, places)
@@ -220,7 +221,8 @@ class _Panel(NamedTuple):
         x, y = self.across(called), _upright(what)
         layers: list[Any] = [
             *self._infinite(x, y), *_target(target), *self._smallest(reached, x, y, target),
-            *self._ceilings(), *self._null(x, y), *self._curves(x, y, fitted), *self._named(target, called),
+            *self._ceilings(), *self._null(x, y), *self._curves(x, y, fitted), *self._checks(x, y),
+            *self._named(target, called),
         ]  # fmt: skip
         head = alt.TitleParams(title, anchor="start", fontSize=12, color=INK, offset=8)
         return alt.layer(*layers).properties(width=self.width, height=HEIGHT, title=head)
@@ -303,6 +305,21 @@ class _Panel(NamedTuple):
                 ).encode(y=y),
             ]
         return found
+
+    def _checks(self, x: alt.X, y: alt.Y) -> list[Any]:
+        """Independent simulations at an answer."""
+        rows: Any = self.world("check")
+        if not len(rows):
+            return []
+        base = alt.Chart(rows[["place", "power", "lower", "upper"]]).encode(x=x)
+        return [
+            base.mark_rule(color=INK, strokeWidth=1.4).encode(
+                y=alt.Y("lower:Q", scale=UPRIGHT), y2="upper:Q"
+            ),
+            base.mark_point(
+                shape="square", size=70, stroke=INK, fill=PAPER, opacity=1, strokeWidth=1.6
+            ).encode(y=y),
+        ]
 
     def _named(self, target: float, called: Called) -> list[Any]:
         """Names at the right end, each where its last point is: of lines, of the null world and of what is wanted."""
