@@ -370,8 +370,11 @@ def _check_truth(plan: Plan) -> None:
                     f"truth.coefficients.{name}: expected an effect on the scale of activation (0 to 1), found "
                     f"{mean:g}{f' ± {sd:g}' if sd else ''}: are these percent, or standardised?"
                 )
-        if len(set(values)) < len(values):
-            raise SpecError(f"truth.coefficients.{name}: expected different values, found some twice.")
+        means = [value.mean if isinstance(value, Draw) else value for value in values]
+        if len(set(means)) < len(means):
+            raise SpecError(
+                f"truth.coefficients.{name}: expected different values, found {means}: cells go by them."
+            )
     for name, value in truth.sds.items():
         _number(f"truth.sds.{name}", value, 0.0, SCALE if gaussian else math.inf)
     for name, value in truth.correlations.items():

@@ -71,7 +71,9 @@ def plan_of(data: Mapping[str, Any], folder: Path = Path()) -> Plan:
     if factors:
         truth, analysis, recovery = _factors(data)
     else:
-        truth, pipeline = _raw(data, folder) if raw else (_truth(_table("truth", data["truth"]), folder), None)
+        truth, pipeline = (
+            _raw(data, folder) if raw else (_truth(_table("truth", data["truth"]), folder), None)
+        )
         analysis = _analysis(_table("analysis", data["analysis"]), folder)
     return Plan(
         _text("name", data.get("name", "plan")), _design(_table("design", data["design"])), truth, analysis,

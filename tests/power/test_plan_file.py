@@ -101,3 +101,9 @@ def test_contradictory_goals(tmp_path):
 def test_no_such_file(tmp_path):
     with pytest.raises(SpecError, match="mien power init"):
         read_plan(tmp_path / "none.toml")
+
+
+def test_two_beliefs_about_one_value_are_not_told_apart():
+    text = TEMPLATE.replace("valence = 0.03 ", "valence = [{mean = 0.03, sd = 0.01}, 0.03] ")
+    with pytest.raises(SpecError, match=r"expected different values, found \[0\.03, 0\.03\]"):
+        plan_of(tomllib.loads(text))

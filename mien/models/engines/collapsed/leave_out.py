@@ -220,7 +220,7 @@ def _unit_densities(  # noqa: PLR0913, PLR0917
             result[point] = np.nan
             continue
         _solution(plan, panels, y)
-        _back(plan, panels, y.reshape((1, variables)), np.int64(0))
+        _back(plan, panels, y.reshape((1, variables)), np.int64(0), np.int64(0))
         z[:] = 0.0
         _selected_inverse(plan, panels, z)
         for unit in range(units.unit_from.size - 1):
