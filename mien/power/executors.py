@@ -11,6 +11,7 @@ Processes are joblib's loky, which need no `if __name__ == "__main__"` in the ca
 one thread (`replicates` sees to it elsewhere): its matrices are small, and there is a worker for each core.
 """
 
+import math
 import os
 import signal
 import threading
@@ -29,6 +30,7 @@ ONE_THREAD = {
     f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL", "NUMBA")
 } | {"VECLIB_MAXIMUM_THREADS": "1"}  # fmt: skip
 CONNECT = 30  # s to reach a scheduler
+LOOK = 2.0  # s between two questions how many workers a scheduler has
 _shared: Any = None  # in a worker: what all its tasks share
 
 
@@ -224,12 +226,17 @@ def _on_dask(address: str, shared: Any) -> Iterator[Pool]:
             with _told_when_lost(address):
                 return executor.submit(function, common, *arguments)
 
+        seen = (-math.inf, 1)
+
         def threads() -> int:
-            with _told_when_lost(address):
-                return max(1, sum(client.nthreads().values()))
+            nonlocal seen
+            if time.monotonic() - seen[0] > LOOK:
+                with _told_when_lost(address):
+                    seen = (time.monotonic(), max(1, sum(client.nthreads().values())))
+            return seen[1]
 
         try:
-            yield Pool(submit, lambda: 2 * threads(), threads, _died_on_dask, 3, "dask")
+            yield Pool(submit, lambda: 2 * threads(), threads, _died_on_dask, 1, "dask")
         finally:
             executor.shutdown(wait=False)
 
@@ -267,5 +274,7 @@ def _itself(value: Any) -> Any:
 
 
 def _died_on_dask(reason: BaseException) -> bool:
-    """Dask tries a task on other workers first (`distributed.scheduler.allowed-failures`)."""
+    """Dask tries a task on other workers first (`distributed.scheduler.allowed-failures`), and blames all that waited
+    at a worker for its death: it is no proof, and counts once.
+    """
     return type(reason).__name__ == "KilledWorker"

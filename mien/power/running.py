@@ -276,7 +276,7 @@ def run(
     dask: str = "",
     progress: Progress | None = None,
     stop_after: float | None = None,
-    source: Path | None = None,
+    source: str | Path | None = None,
     work: Work | None = None,
 ) -> Status:
     """Compute what a plan lacks in a folder.
@@ -298,7 +298,7 @@ def run(
     work, folder = work or Work.of(plan), Path(folder)
     until = math.inf if stop_after is None else time.monotonic() + stop_after
     with store_of(folder, work.columns) as store:
-        keep_plan(folder, source)
+        keep_plan(folder, None if source is None else Path(source))
         _write_plan(folder, plan, work)
         with pool_of(work.setup(), workers=workers or _cores(), dask=dask) as pool:
             _all_worlds(_Run(plan, work, store, pool, progress), until)

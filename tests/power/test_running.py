@@ -79,21 +79,6 @@ def test_rows_that_depend_on_who_came_first_are_caught(serial, tmp_path):
     assert len({one.rows_sha256, two.rows_sha256, found.rows_sha256}) == 3
 
 
-class Shuffled:
-    """Tasks are computed when somebody waits, a random one first."""
-
-    def __init__(self, seed, shared):
-        self.rng, self.shared, self.tasks = random.Random(seed), shared, []
-
-    def submit(self, function, *arguments):
-        future = Future()
-        self.tasks.append((future, function, arguments))
-        if len(self.tasks) > 7:
-            future, function, arguments = self.tasks.pop(self.rng.randrange(len(self.tasks)))
-            future.set_result(function(self.shared, *arguments))
-        return self.tasks[-1][0] if self.tasks else future
-
-
 @pytest.mark.parametrize("seed", [1, 2])
 def test_stopping_does_not_depend_on_the_order_of_arrival(serial, tmp_path, monkeypatch, seed):
     from contextlib import contextmanager
