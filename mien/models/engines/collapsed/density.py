@@ -212,7 +212,8 @@ class Density:
         """
         points, plan = len(copies), self.places.structure.plan
         value = np.empty(points)
-        parts = 1 if self.threads == 1 and wanted else min(PARTS, points // FEW)  # no threads, and no streams to keep
+        alone = self.threads == 1 and wanted > 0  # no threads, and no streams to keep
+        parts = 1 if alone else min(PARTS, points // FEW)
         pieces = max(1, -(-points // CHUNK), parts)
         bounds = [points * piece // pieces for piece in range(pieces + 1)]
         ends = np.concatenate([[0], np.cumsum(copies)])
