@@ -1,5 +1,6 @@
 """What a power report is made of: paragraphs, lists, facts, figures and tables, which page and PDF place alike."""
 
+import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -9,6 +10,8 @@ from markupsafe import Markup
 from mien.reports_app.figures.theme import themed, to_svg
 
 __all__ = ["Block", "Facts", "Picture", "Points", "Section", "Table", "Text", "picture"]
+
+BROAD = 700  # px
 
 
 class Text(NamedTuple):
@@ -68,6 +71,8 @@ class Section(NamedTuple):
     blocks: Sequence[Block]
 
 
-def picture(chart: Any, name: str, label: str, caption: str, style: str = "wide") -> Picture:
-    """An Altair chart as a figure; see `Picture`."""
-    return Picture(name, to_svg(chart, label=label), label, caption, style)
+def picture(chart: Any, name: str, label: str, caption: str) -> Picture:
+    """An Altair chart as a figure; one that is wide by nature gets more of the page."""
+    svg = to_svg(chart, label=label)
+    width = re.search(r'<svg[^>]* width="([\d.]+)"', svg)
+    return Picture(name, svg, label, caption, "broad" if width and float(width[1]) > BROAD else "wide")

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Material", "RunState", "goal_blocks"]
 
-MOST_MAPS, MOST_TOLD = 3, 8
+MOST_MAPS, MOST_TOLD, MOST_ROWS = 3, 8, 12
 
 
 class RunState(NamedTuple):
@@ -73,6 +73,11 @@ class Material(NamedTuple):
     def smallest(self, goal: "Goal | None" = None) -> list[Row]:
         """The answers, of one goal or of all."""
         return [row for row in rows_of(self.answers.smallest) if goal is None or row["goal"] == goal.name]
+
+    def answer(self, goal: "Goal") -> Row:
+        """The first that was found, else the first; empty where there is none."""
+        rows = self.smallest(goal)
+        return next((row for row in rows if row["status"] == "found"), rows[0] if rows else {})
 
 
 def goal_blocks(material: Material, goal: "Goal") -> Iterator[Block]:
@@ -125,7 +130,7 @@ def _view(material: Material, goal: "Goal") -> tuple[View, _Held]:
 
 def _held(material: Material, goal: "Goal", axes: Sequence[str]) -> _Held:
     """At the answer where it is a simulated value, else at the largest."""
-    answer = next(iter(material.smallest(goal)), {})
+    answer = material.answer(goal)
     values = {}
     for axis in axes:
         levels = _levels(material, axis)
@@ -257,10 +262,8 @@ def _designs(material: Material, goal: "Goal") -> Iterator[Block]:
     every: Any = material.answers.designs
     mine = every[every["goal"] == goal.name] if len(every) else every
     if len(mine) > 1:
-        yield Table(
-            tables.designs_table(material.plan, mine),
-            f"The smallest number of participants of each design: {goal.name}",
-        )
+        title = f"The smallest number of participants of each design: {goal.name}"
+        yield Table(tables.designs_table(material.plan, mine), title, folded=len(mine) > MOST_ROWS)
 
 
 def _slug(text: str) -> str:

@@ -110,7 +110,11 @@ def _leads(material: Material) -> Iterator[str]:
     several = len(material.plan.goals) > 1
     for row in material.smallest():
         sentence = said.answer_sentence(material.plan, row, several_goals=several)
-        yield " ".join(filter(None, [sentence, said.check_sentence(material.plan, row)]))
+        yield " ".join(
+            filter(
+                None, [sentence, said.check_sentence(material.plan, row, finished=material.state.finished)]
+            )
+        )
 
 
 def _short(material: Material) -> Iterator[Block]:
@@ -201,7 +205,7 @@ def _nearest(material: Material, rows: list[Row]) -> list[Row]:
     found = []
     for goal in material.plan.goals:
         mine = [row for row in rows if row["goal"] == goal.name]
-        answer = next(iter(material.smallest(goal)), {})
+        answer = material.answer(goal)
         axes = [axis for axis in material.axes if axis != "participants"]
         same = [row for row in mine if all(row[axis] == answer.get(axis) for axis in axes)]
         found += (same or mine[-1:])[:1]

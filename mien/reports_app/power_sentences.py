@@ -43,7 +43,7 @@ def answer_sentence(plan: "Plan", row: Row, *, several_goals: bool) -> str:
     goal = f" for “{row['goal']}”" if several_goals else ""
     if status == "not simulated":
         return _with_scenario(plan, row, f"nothing has been simulated yet{goal}.")
-    largest, there = value_text(float(row["largest"])), share_text(float(row["largest_power"]))
+    there = share_text(float(row["largest_power"]))
     design = f" with {others}" if (others := _others(plan, row)) else ""
     found = {
         "found": lambda: (
@@ -55,19 +55,36 @@ def answer_sentence(plan: "Plan", row: Row, *, several_goals: bool) -> str:
             f"{target} already{goal}{design}: {what} there is {share_text(float(row['power']))}. Fewer may do."
         ),
         "beyond": lambda: (
-            f"no number of participants up to {largest} reaches {target}{goal}{design}: {what} there is {there}"
-            f"{_ceiling(row)}. Larger numbers were not simulated."
+            f"{_no_design(plan, row)} reaches {target}{goal}: {what} there is {there}{_ceiling(row)}. Larger numbers "
+            "were not simulated."
         ),
         "none": lambda: (
-            f"no number of participants reaches {target}{goal}{design}: the ceiling (N → ∞) is "
+            f"no number of participants reaches {target}{goal}{design}{_best(plan)}: the ceiling (N → ∞) is "
             f"{_ceiling_numbers(row)}. More stimuli would raise it, more participants do not."
         ),
         "falls": lambda: (
-            f"no number of participants up to {largest} reaches {target}{goal}{design}: {what} falls as participants "
-            f"are added, to {there}."
+            f"{_no_design(plan, row)} reaches {target}{goal}: {what} falls as participants are added, to {there}."
         ),
     }[status]  # fmt: skip
     return _with_scenario(plan, row, found())
+
+
+def _no_design(plan: "Plan", row: Row) -> str:
+    """Of several designs the row is that which comes nearest."""
+    others = _others(plan, row)
+    most = value_text(float(row["largest"]))
+    if not _several(plan):
+        return f"no number of participants up to {most}{f' with {others}' if others else ''}"
+    return f"no simulated design, not even {most} participants with {others},"
+
+
+def _best(plan: "Plan") -> str:
+    return ", the best of the simulated designs" if _several(plan) else ""
+
+
+def _several(plan: "Plan") -> bool:
+    """Whether there are designs that differ in more than participants."""
+    return any(len(getattr(plan.design, name)) > 1 for name in ("pictures", "films", "trials", "sessions"))
 
 
 def _with_scenario(plan: "Plan", row: Row, text: str) -> str:
@@ -119,7 +136,7 @@ def _price(plan: "Plan", row: Row) -> str:
 
 
 def _ceiling(row: Row) -> str:
-    return f", its ceiling (N → ∞) {_ceiling_numbers(row)}" if math.isfinite(float(row["ceiling"])) else ""
+    return f", and the ceiling (N → ∞) {_ceiling_numbers(row)}" if math.isfinite(float(row["ceiling"])) else ""
 
 
 def _ceiling_numbers(row: Row) -> str:
@@ -127,13 +144,13 @@ def _ceiling_numbers(row: Row) -> str:
     return f"{share_text(float(row['ceiling']))} ({share_text(ends[0])}–{share_text(ends[1])})"
 
 
-def check_sentence(plan: "Plan", row: Row) -> str:
+def check_sentence(plan: "Plan", row: Row, *, finished: bool) -> str:
     """What an independent simulation at the answer found."""
     if str(row["status"]) != "found":
         return ""
     n, what = int(row["check_n"]), power_word(plan)
     if not n:
-        return "This was not checked yet by a simulation of its own at that design."
+        return f"This was not checked {'' if finished else 'yet '}by a simulation of its own at that design."
     ends = (float(row["check_lower"]), float(row["check_upper"]))
     agrees = "which agrees" if row["agrees"] is True or row["agrees"] == 1 else "which does NOT agree"
     return (

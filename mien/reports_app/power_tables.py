@@ -33,8 +33,8 @@ WORLD_WORDS: Mapping[str, str] = {
 NO_SOURCE = "none was written down"
 HEADS = {
     "undecided": "undecided", "wrong": "false statement", "type_s": "Type S", "type_m": "Type M",
-    "coverage": "coverage", "width": "interval width", "shapes_stated": "shapes that met it",
-    "shapes_false": "false shapes",
+    "coverage": "coverage", "width": "interval width", "shapes_stated": "shapes that meet it",
+    "shapes_false": "shapes told wrongly",
 }  # fmt: skip
 SHARES = ("undecided", "wrong", "type_s", "coverage")
 

@@ -291,7 +291,9 @@ def test_a_ceiling_below_the_target_is_an_answer():
 @pytest.mark.usefixtures("undrawn")
 def test_beyond_the_grid_nothing_is_claimed():
     part = report(planned(participants=(4, 6, 8)), world=lambda line: world_of(line, stimulus_sd=0.0))
-    assert part.leads[0].startswith("No number of participants up to 8 reaches power .80")
+    assert part.leads[0].startswith(
+        "No number of participants up to 8 with 6 pictures of each valence reaches power .80"
+    )
     assert "Larger numbers were not simulated" in part.leads[0]
 
 
@@ -371,7 +373,7 @@ def test_several_shapes_are_told():
     part = report(made, replicates=60)
     assert "met in at least 2 of 2 blend shapes that have it" in told(part)
     assert table(part, "Design").set_index("design")["value"]["Blend shapes with the effect"] == "2"
-    assert "shapes that met it" in table(part, "All cells")
+    assert "shapes that meet it" in table(part, "All cells")
 
 
 @pytest.mark.usefixtures("undrawn")

@@ -52,8 +52,8 @@ QUANTITIES = (
     Quantity("type_s", "Wrong sign (Type S)", "share of statements", "share"),
     Quantity("type_m", "Exaggeration (Type M)", "estimate / truth", "ratio", 1.0),
     Quantity("width", "Width of the interval", "units of the outcome", "amount"),
-    Quantity("shapes_stated", "Shapes with a statement", "expected number", "amount"),
-    Quantity("shapes_false", "False statements", "expected number", "amount"),
+    Quantity("shapes_stated", "Shapes that meet the goal", "expected number", "amount"),
+    Quantity("shapes_false", "Shapes told wrongly", "expected number", "amount"),
 )
 
 
