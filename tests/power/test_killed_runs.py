@@ -80,7 +80,7 @@ def kill_at_random(folder, kills, times, rng):
     while sum(killed.values()) < kills and ended < 3:
         process = started(folder, times)
         while process.poll() is None and sum(killed.values()) < kills:
-            wait_for_rows(folder, process, rng, 0.5 if times == 1 else 4.0)
+            wait_for_rows(folder, process, rng, 0.5 if times == 1 else 1.2)
             workers = workers_of(process.pid)
             seen |= set(workers)
             if workers and rng.random() < 0.6:
