@@ -23,7 +23,7 @@ from mien.reports_app.power_goal import RunState
 from mien.reports_app.power_part import PowerPart, power_part
 from mien.reports_app.printing import breakable, figures_data, table_data
 from mien.study.errors import StudyError
-from mien.study.files import write_whole
+from mien.study.files import whole_file, write_whole
 from mien.study.tables import nearest
 
 if TYPE_CHECKING:
@@ -76,13 +76,26 @@ def write_power_report(
     state, rows = status(folder), rows_of(folder)
     plan = plan or stored_plan(folder)
     found = answers(plan, rows)
-    part = power_part(plan, found, justification(plan, found), _state(state, rows))
+    losses = _losses(plan, rows)
+    part = power_part(plan, found, justification(plan, found), _state(state, rows), losses=losses)
     beside = folder / "report"
     path = out or beside / f"power.{kind}"
     write_whole(path, makers[kind](part))
-    return Written(
-        path, tuple(part.leads), tuple(found.to_parquet(beside)), tuple(_write_figures(part, beside))
-    )
+    tables = found.to_parquet(beside)
+    if losses is not None:
+        tables.append(beside / "losses.parquet")
+        with whole_file(tables[-1]) as temporary:
+            losses.to_parquet(temporary, index=False)
+    return Written(path, tuple(part.leads), tuple(tables), tuple(_write_figures(part, beside)))
+
+
+def _losses(plan: "Plan", rows: "pd.DataFrame") -> "pd.DataFrame | None":
+    """Of a plan that starts from raw frames."""
+    if plan.pipeline is None:
+        return None
+    from mien.power.pipeline import cost_of_pipeline
+
+    return cost_of_pipeline(plan, rows)
 
 
 def _state(status: "Status", rows: "pd.DataFrame") -> RunState:

@@ -69,13 +69,19 @@ class PowerPart:
 
 
 def power_part(
-    plan: "Plan", answers: "Answers", paragraphs: Sequence[str] = (), state: RunState | None = None
+    plan: "Plan",
+    answers: "Answers",
+    paragraphs: Sequence[str] = (),
+    state: RunState | None = None,
+    *,
+    losses: pd.DataFrame | None = None,
 ) -> PowerPart:
     """The content of a report.
 
     Parameters
     ----------
     paragraphs : the justification, from `mien.power.justification`. state : None for a finished run.
+    losses : `mien.power.pipeline.cost_of_pipeline` of a plan that starts from raw frames.
     """
     at = state or RunState(done=answers.rows, most=answers.rows)
     material = Material(plan, answers, at)
@@ -83,6 +89,7 @@ def power_part(
         Section("In short", list(_short(material))),
         Section("A justification to copy", list(_to_copy(material, paragraphs))),
         *(Section(_goal_title(plan, goal), list(goal_blocks(material, goal))) for goal in plan.goals),
+        Section("What losses and exclusions cost", list(_lost(material, losses))),
         Section("Without an effect", list(_null(material))),
         Section("Studies that look as they grow", list(_looks(material))),
         Section("Neighbouring numbers of participants", list(_nested(material))),
@@ -150,6 +157,21 @@ def _to_copy(material: Material, paragraphs: Sequence[str]) -> Iterator[Block]:
 
 
 # Worlds, looks, failures
+
+
+def _lost(material: Material, losses: pd.DataFrame | None) -> Iterator[Block]:
+    """Of plans that start from raw frames."""
+    if losses is None or not len(losses):
+        return
+    cells: Any = material.answers.estimates
+    table = cells[["cell", "goal", "world", *material.axes]].merge(losses, on=["cell", "goal"])
+    yield Points([
+        said.losses_sentence(goal, rows) for goal in material.plan.goals
+        if (rows := [row for row in rows_of(table) if row["goal"] == goal.name and row["world"] == "alternative"])
+    ])  # fmt: skip
+    yield Table(
+        tables.losses_table(table, material.axes), "With and without losses and exclusions, the same persons"
+    )
 
 
 def _null(material: Material) -> Iterator[Block]:

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "answer_sentence", "check_sentence", "ends_text", "interim_sentence", "interval_text", "look_label",
-    "looks_sentence", "noise_sentence", "null_of", "null_sentence", "promised", "scenario_words", "too_often",
+    "looks_sentence", "losses_sentence", "noise_sentence", "null_of", "null_sentence", "promised", "scenario_words",
+    "signed_share", "too_often",
 ]  # fmt: skip
 
 
@@ -136,7 +137,9 @@ def _price(plan: "Plan", row: Row) -> str:
 
 
 def _ceiling(row: Row) -> str:
-    return f", and the ceiling (N → ∞) {_ceiling_numbers(row)}" if math.isfinite(float(row["ceiling"])) else ""
+    return (
+        f", and the ceiling (N → ∞) {_ceiling_numbers(row)}" if math.isfinite(float(row["ceiling"])) else ""
+    )
 
 
 def _ceiling_numbers(row: Row) -> str:
@@ -219,7 +222,7 @@ def looks_sentence(plan: "Plan", row: Row, null: Row | None) -> str:
         return f"{text}."
     return (
         f"{text}; without an effect {share_text(float(null['wrong']))} of such studies state something false: every "
-        "look is one more chance to."
+        "look is another chance to err."
     )
 
 
@@ -247,6 +250,30 @@ def noise_sentence(rows: Sequence[Row]) -> str:
         "Neighbouring numbers share their first participants, so that their powers err together: the difference "
         f"between two of them has {told} times the noise of independent simulations."
     )
+
+
+def losses_sentence(goal: Goal, rows: Sequence[Row]) -> str:
+    """What lost tracking and exclusions cost, where they cost most.
+
+    Parameters
+    ----------
+    rows : of `cost_of_pipeline`, of the alternatives.
+    """
+    worst = min(rows, key=lambda row: float(row["difference"]))
+    clean, lost = share_text(float(worst["power_clean"])), share_text(float(worst["power"]))
+    n = axis_words("participants", float(worst["participants"]))
+    ends = [signed_share(float(worst[name])) for name in ("difference", "lower", "upper")]
+    kept = share_text(float(worst["kept_share"]))
+    return (
+        f"“{goal.name}”: {kept} of the trials are left. At worst, with {n}, power is {lost} instead of {clean} without "
+        f"losses and exclusions: {ends[0]} ({ends[1]} to {ends[2]}) in the same persons."
+    )
+
+
+def signed_share(value: float) -> str:
+    """`−.09`, `+.01`, `0`."""
+    text = share_text(abs(value))
+    return text if text in ("0", "–") else f"{'−' if value < 0 else '+'}{text}"
 
 
 def _capital(text: str) -> str:

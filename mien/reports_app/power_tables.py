@@ -15,7 +15,7 @@ from mien.power.plan import AXES, Goal
 from mien.priors import FrozenPriors, prior_text
 from mien.reports_app import power_words as words
 from mien.reports_app.figures.power_curves import share_text, value_text
-from mien.reports_app.power_sentences import interval_text
+from mien.reports_app.power_sentences import interval_text, signed_share
 from mien.reports_app.prior_words import SOURCE_WORDS, capital, parameter_words
 from mien.reports_app.rows import Row, rows_of
 
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "WORLD_WORDS", "causes_table", "cells_table", "design_table", "designs_table", "failures_table", "goals_table",
-    "noise_table", "null_table", "plain_table", "priors_table", "sequential_table", "truth_table", "varying",
+    "losses_table", "noise_table", "null_table", "plain_table", "priors_table", "sequential_table", "truth_table",
+    "varying",
 ]  # fmt: skip
 
 WORLD_WORDS: Mapping[str, str] = {
@@ -183,6 +184,27 @@ def _interval_of_ceiling(row: Row) -> str:
     return f"{share_text(row['ceiling'])} ({share_text(row['ceiling_lower'])}–{share_text(row['ceiling_upper'])})"
 
 
+def losses_table(losses: pd.DataFrame, axes: Sequence[str]) -> pd.DataFrame:
+    """One row a cell and goal: power with losses and exclusions, and without."""
+    several = len(set(losses["goal"])) > 1
+    return pd.DataFrame([
+        {**({"goal": str(row["goal"])} if several else {}),
+         "world": WORLD_WORDS.get(str(row["world"]), str(row["world"])),
+         **{_head(name): value_text(float(row[name])) for name in axes},
+         "studies": words.count_text(row["n"]), "trials left": share_text(row["kept_share"]),
+         "persons left": f"{row['persons_left']:.1f}", "power": share_text(row["power"]),
+         "without": share_text(row["power_clean"]),
+         "difference": _signed(row),
+         "shift of the estimate": f"{value_text(float(f'{row["shift"]:.2g}'))} ± {_plain_error(row['shift_mcse'])}"}
+        for row in rows_of(losses)
+    ])  # fmt: skip
+
+
+def _signed(row: Row) -> str:
+    value, low, high = (signed_share(row[name]) for name in ("difference", "lower", "upper"))
+    return f"{value} ({low} to {high})"
+
+
 def noise_table(noise: pd.DataFrame, axes: Sequence[str]) -> pd.DataFrame:
     """One row a goal and two neighbouring numbers."""
     several = len(set(noise["goal"])) > 1
@@ -270,6 +292,8 @@ def truth_table(plan: "Plan") -> pd.DataFrame:
         ]  # fmt: skip
         return pd.DataFrame(rows)
     told = [(name, words.truth_text(values)) for name, values in truth.coefficients.items()]
+    if plan.pipeline is not None or plan.recovery is not None:
+        return pd.DataFrame([{"parameter": name, "true value": value} for name, value in told])
     told += [(f"sd:{name}", value_text(value)) for name, value in truth.sds.items()]
     told += [(f"corr:{name}", value_text(value)) for name, value in truth.correlations.items()]
     told += [("sigma", value_text(truth.sigma))]

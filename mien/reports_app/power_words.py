@@ -142,8 +142,7 @@ def how_computed(
     """Sentences: what a replicate is, when cells stop, seeds, engines, time."""
     budget = plan.budget
     found = [
-        "Each replicate draws new participants and new stimuli from the assumed truth, simulates the trials, loses "
-        "some as planned, fits the analysis with the frozen priors and takes the decision from the whole posterior.",
+        _replicate(plan),
         "Designs that differ only in the number of participants analyse the first N of the same simulated persons, so "
         "that neighbouring numbers differ by less than their intervals say.",
         _stopping(plan),
@@ -166,6 +165,18 @@ def how_computed(
             f"It took {seconds_text(elapsed)} on {workers} {'process' if workers == 1 else 'processes'}."
         )
     return found
+
+
+def _replicate(plan: "Plan") -> str:
+    """What one is."""
+    if plan.recovery is not None:
+        made = "draws new participants and new trials from one world of factors"
+    elif plan.pipeline is not None:
+        made = "draws new participants and new stimuli, simulates their raw frames and prepares them with the recipe"
+    else:
+        made = "draws new participants and stimuli from the assumed truth, simulates the trials, loses some as planned"
+    decided = "fits the analysis with the frozen priors and takes the decision from the whole posterior"
+    return f"Each replicate {made}, {decided}."
 
 
 def _stopping(plan: "Plan") -> str:

@@ -409,6 +409,57 @@ def test_error_rates_above_what_a_threshold_lets_pass_are_a_warning():
     assert "power means little" in warnings[0]
 
 
+@pytest.mark.usefixtures("undrawn")
+def test_what_losses_and_exclusions_cost_is_told_where_raw_frames_were_simulated():
+    made = planned(participants=(8, 32))
+    cells = cells_table(cells_of(made))
+    found = answers(made, rows_of(made, cells, world_of, 60, 1))
+    losses = pd.DataFrame({
+        "cell": cells["cell"], "goal": "smile", "n": 60, "left_out": 0, "kept_share": 0.82, "persons_left": 7.5,
+        "power": 0.6, "power_clean": 0.7, "difference": -0.1, "lower": -0.15, "upper": -0.05, "shift": -0.0021,
+        "shift_mcse": 0.0004,
+    })  # fmt: skip
+    part = power_part(made, found, losses=losses)
+    assert ".82 of the trials are left" in told(part)
+    assert "power is .60 instead of .70 without losses and exclusions: −.10 (−.15 to −.05)" in told(part)
+    assert table(part, "With and without losses")["shift of the estimate"].tolist()[0] == "−.0021 ± .0004"
+    assert "What losses" not in " ".join(one.title for one in power_part(made, found).sections)
+
+
+RECOVERY = {
+    "design": {"participants": [16, 32], "pictures": 26}, "recovery": {"factors": 2, "shapes": 8},
+    "goals": [{"name": "same", "kind": "factor_recovery", "effect": "least within", "threshold": 0.95}],
+    "budget": {"replicates": 40},
+}  # fmt: skip
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_a_plan_of_factors_has_no_null_world_and_no_coefficients():
+    from mien.power.plan_file import plan_of
+
+    made = plan_of(RECOVERY)
+    rows = []
+    for line in cells_table(cells_of(made)).to_dict("records"):
+        for number in range(40):
+            value = 0.9 + 0.1 * ((number * 7) % 40 + line["participants"] / 2) / 60
+            columns = {"met": value >= 0.95, "decision": int(value >= 0.95), "value": value, "mean": value, "sd": 0.01,
+                       "lower": value - 0.02, "upper": value, "truth": 1.0, "decided": 1, "false": 0}  # fmt: skip
+            head = {
+                "cell": line["cell"],
+                "replicate": number,
+                "failure": "",
+                "n_rows": 9,
+                "engine": "factors",
+            }
+            rows.append(head | {f"same:{name}": one for name, one in columns.items()})
+    found = answers(made, pd.DataFrame(rows))
+    part = power_part(made, found, justification(made, found))
+    assert "congruence with the true loadings, least within, reaches .95" in told(part)
+    assert "from one world of factors" in told(part)
+    assert "Without an effect" not in [one.title for one in part.sections]
+    assert power_document_pdf(part).startswith(b"%PDF-")
+
+
 # Folders
 
 
