@@ -21,15 +21,14 @@ import pandas as pd
 from mien.power.estimates import clean_rows, estimates, failures
 from mien.power.nested import noise_ratios
 from mien.power.sequential import RULES, rule_of, sequential
-from mien.power.smallest import cells_at, checks_of, smallest_designs
+from mien.power.smallest import cells_at, smallest_designs
 from mien.study.errors import StudyError
 from mien.study.files import whole_file
 
 if TYPE_CHECKING:
-    from mien.power.cells import Cell
     from mien.power.plan import Plan
 
-__all__ = ["Answers", "answers", "check_of", "checks_of"]
+__all__ = ["Answers", "answers"]
 
 TABLES = ("estimates", "failures", "smallest", "designs", "curves", "noise", "sequential")
 
@@ -107,8 +106,3 @@ def _require(rows: pd.DataFrame, cells: pd.DataFrame) -> None:
         raise StudyError(
             "rows: expected results of this plan's cells, found none: run it first (mien power run)."
         )
-
-
-def check_of(plan: "Plan", rows: pd.DataFrame) -> "Cell | None":
-    """The cell at the first goal's answer that was found: what a run simulates last, independently."""
-    return next(iter(checks_of(plan, rows)), None)

@@ -58,28 +58,28 @@ class Work(NamedTuple):
     Parameters
     ----------
     columns : of a row. cells : of the plan, in order. setup : what all tasks share, made when it is needed.
-    rows_of : (setup, cell, numbers) → rows. check_of : rows → one more cell, or None.
+    rows_of : (setup, cell, numbers) → rows. checks_of : rows → more cells.
     """
 
     columns: Mapping[str, pa.DataType]
     cells: Sequence["Cell"]
     setup: Callable[[], Any]
     rows_of: Callable[[Any, "Cell", Sequence[int]], list[dict[str, Any]]]
-    check_of: Callable[[pd.DataFrame], "Cell | None"]
+    checks_of: Callable[[pd.DataFrame], Sequence["Cell"]]
 
     @staticmethod
     def of(plan: "Plan") -> "Work":
         """The simulations of a plan."""
-        from mien.power.answers import check_of
         from mien.power.cells import cells_of
         from mien.power.replicates import Setup, row_columns, run_replicates
+        from mien.power.smallest import checks_of
 
         return Work(
             row_columns(plan),
             cells_of(plan),
             lambda: Setup.of(plan),
             run_replicates,
-            lambda rows: check_of(plan, rows),
+            lambda rows: checks_of(plan, rows),
         )
 
 
@@ -306,14 +306,14 @@ def run(
 
 
 def _all_worlds(run: _Run, until: float) -> None:
-    """The plan's cells; then, where they have an answer, the check at it."""
+    """The plan's cells; then the checks at the answers that they give."""
     plan, work, store = run.plan, run.work, run.store
     if not run.compute(_begun(run, work.cells), until):
         return
-    check = work.check_of(rows_of(store.folder)) if plan.budget.check_replicates else None
-    if check is not None:
-        _write_cells(store.folder, [*work.cells, check])
-        if not run.compute(_begun(run, [check]), until):
+    checks = work.checks_of(rows_of(store.folder)) if plan.budget.check_replicates else []
+    if checks:
+        _write_cells(store.folder, [*work.cells, *checks])
+        if not run.compute(_begun(run, checks), until):
             return
     _note(store.folder, finished=True)
 

@@ -89,7 +89,7 @@ def small_work(alternatives=2, mark="", check=True, **how):
         small_cells(alternatives, mark),
         lambda: 0.1,
         small_rows(**how),
-        lambda rows: last if check else None,
+        lambda rows: [last] if check else [],
     )
 
 

@@ -6,10 +6,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from mien.power import smallest
-from mien.power.answers import answers, check_of, checks_of
+from mien.power.answers import answers
 from mien.power.cells import cells_of, cells_table
 from mien.power.plan import Budget, Design, Goal, Truth
 from mien.power.replicates import Setup, run_replicates
+from mien.power.smallest import checks_of
 from mien.study.errors import StudyError
 from tests.power.plans import SDS, plan
 from tests.power.synthetic import World, rows_of
@@ -39,8 +40,7 @@ def rows(made):
 
 
 def test_all_tables_of_a_finished_run(made, rows):
-    check = check_of(made, rows)
-    assert check.key == checks_of(made, rows)[0].key
+    check = checks_of(made, rows)[0]
     own = rows_of(made, cells_table([check]), world_of, 400, seed=8)
     found = answers(made, pd.concat([rows, own]))
     assert found.plan_sha256 == made.sha256
@@ -83,14 +83,14 @@ def test_interim_rows_give_interim_answers(made, rows):
     found = answers(made, null)
     assert set(found.smallest["status"]) == {"not simulated"}
     assert found.estimates["error"].notna().any()
-    assert check_of(made, null) is None
+    assert checks_of(made, null) == []
     some = rows[rows["replicate"] < 100]
     assert set(answers(made, some).estimates["n"]) == {100}
     half = rows[rows["cell"].isin(cells["cell"].iloc[:-3])]
     assert len(answers(made, half).smallest) == 4
     with pytest.raises(StudyError, match="found none: run it first"):
         answers(made, rows.assign(cell="x"))
-    assert check_of(made, rows.iloc[:0]) is None
+    assert checks_of(made, rows.iloc[:0]) == []
 
 
 def test_rows_of_real_simulations():
