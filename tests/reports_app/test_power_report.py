@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import typst
 
+from mien.power import smallest
 from mien.power.answers import answers
 from mien.power.cells import cells_of, cells_table
 from mien.power.justification import justification
@@ -57,6 +58,14 @@ def report(made, *, replicates=300, world=world_of, worlds=None, state=None, che
     rows = spoil(rows) if spoil else rows
     found = answers(made, rows)
     return power_part(made, found, justification(made, found), state)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_samples():
+    """Of the bootstrap: intervals are looked at in tests of their own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(smallest, "SAMPLES", 150)
+        yield
 
 
 @pytest.fixture
