@@ -67,8 +67,11 @@ def run(
     if workers and dask:
         raise SpecError("power run: expected --workers or --dask, found both: leave one of them out.")
     read = read_plan(plan)
-    signal.signal(signal.SIGTERM, _interrupt)  # what a cluster sends when a job's time is over
-    found = with_progress(run_plan, read, out, as_json=as_json, workers=workers, dask=dask, source=plan)
+    before = signal.signal(signal.SIGTERM, _interrupt)  # what a cluster sends when a job's time is over
+    try:
+        found = with_progress(run_plan, read, out, as_json=as_json, workers=workers, dask=dask, source=plan)
+    finally:
+        signal.signal(signal.SIGTERM, before)
     _tell(found, as_json=as_json)
     if not as_json:
         say(f"what it answers: mien power report {out}")
