@@ -7,10 +7,11 @@ import pandas as pd
 import pytest
 
 from mien.power import smallest
-from mien.power.answers import answers, checks_of
+from mien.power.answers import answers
 from mien.power.cells import cells_of, cells_table
 from mien.power.justification import justification, sentence_of
 from mien.power.plan import Budget, Design, Draw, Goal, Truth
+from mien.power.smallest import checks_of
 from tests.power.plans import SDS, plan
 from tests.power.synthetic import World, rows_of
 
