@@ -20,8 +20,9 @@ from scipy.special import ndtr, ndtri
 
 from mien.power.plan import Goal
 
-__all__ = ["Decision", "Posterior", "decide", "is_met", "is_right", "statement"]
+__all__ = ["STATING", "Decision", "Posterior", "decide", "is_met", "statement", "states_false"]
 
+STATING = ("direction", "rope", "bayes_factor")  # kinds of goals that state something about the effect
 LEAST = 1e-12  # weight of a point that counts
 
 
@@ -143,6 +144,15 @@ def is_met(goal: Goal, decision: int, truth: float) -> bool:
     return decision == wanted if wanted else decision != 0
 
 
-def is_right(goal: Goal, decision: int, truth: float) -> bool:
-    """Whether nothing false is said; what is undecided is not."""
-    return decision == 0 or goal.kind == "width" or decision == statement(goal, truth)
+def states_false(goal: Goal, decision: np.ndarray, truth: np.ndarray, mean: np.ndarray) -> np.ndarray:
+    """(study,) whether a study says something that is not so; what is undecided says nothing.
+
+    An interval outside the ROPE on the other side than the truth is false, too.
+    """
+    if goal.kind == "direction":
+        return (decision != 0) & (decision != np.sign(truth))
+    low, high = goal.rope if goal.kind == "rope" else (0.0, 0.0)
+    inside = (low <= truth) & (truth <= high)
+    other_side = (np.sign(mean) != np.sign(truth)) & (goal.kind == "rope")
+    rejected = (decision == 1) & (inside | other_side)
+    return (rejected | ((decision == -1) & ~inside)) & (goal.kind in STATING)

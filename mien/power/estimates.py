@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import ndtr, ndtri
 
+from mien.power.deciding import STATING, states_false
 from mien.study.errors import StudyError
 
 if TYPE_CHECKING:
@@ -26,11 +27,10 @@ if TYPE_CHECKING:
 __all__ = [
     "LEVEL", "GoalRows", "Share", "axes_of", "clean_rows", "counted", "estimates", "failures", "goal_rows",
     "ratio_of_means", "rows_by_cell", "share",
-    "states_effect", "states_false", "wilson",
+    "states_effect", "wilson",
 ]  # fmt: skip
 
 LEVEL = 0.95  # of every interval here: a convention
-STATING = ("direction", "rope", "bayes_factor")  # kinds of goals that state something about the effect
 OF_EFFECTS = (*STATING, "width")  # whose interval is one of the effect
 KEYS = ("cell", "world", "cohort")
 NOT_OF_CEILINGS = (
@@ -178,20 +178,6 @@ def states_effect(goal: "Goal", decision: np.ndarray) -> np.ndarray:
     if goal.kind not in STATING:
         return np.zeros(len(decision), dtype=bool)
     return decision != 0 if goal.kind == "direction" else decision == 1
-
-
-def states_false(goal: "Goal", decision: np.ndarray, truth: np.ndarray, mean: np.ndarray) -> np.ndarray:
-    """Which decisions state what is not so, replicate by replicate.
-
-    An interval outside the ROPE on the other side than the truth is false, too.
-    """
-    if goal.kind == "direction":
-        return (decision != 0) & (decision != np.sign(truth))
-    low, high = goal.rope if goal.kind == "rope" else (0.0, 0.0)
-    inside = (low <= truth) & (truth <= high)
-    other_side = (np.sign(mean) != np.sign(truth)) & (goal.kind == "rope")
-    rejected = (decision == 1) & (inside | other_side)
-    return (rejected | ((decision == -1) & ~inside)) & (goal.kind in STATING)
 
 
 def in_region(goal: "Goal", truth: np.ndarray) -> np.ndarray:

@@ -17,15 +17,14 @@ import pandas as pd
 import pyarrow as pa
 
 from mien.power import stopping
+from mien.power.cells import FORMAT
 from mien.power.store import Found, fingerprint, read_parts
 from mien.study.errors import StudyError
 
 if TYPE_CHECKING:
     from mien.power.plan import Budget
 
-__all__ = ["FORMAT", "CellStatus", "Status", "codes_of", "read_json", "rows_of", "status"]
-
-FORMAT = "mien-power 1"
+__all__ = ["CellStatus", "Status", "codes_of", "read_json", "rows_of", "status"]
 
 
 class CellStatus(NamedTuple):

@@ -368,12 +368,14 @@ def _outcomes(line: Mapping[Any, Any]) -> str:
     told = []
     if not math.isnan(line["undecided"]):
         told.append(
-            f"{_share(line['undecided'])} of such studies stay undecided, {_share(line['wrong'])} state something false"
+            f"{_share(line['undecided'])} of such studies stay undecided, "
+            f"{_share(line['wrong']) if line['wrong'] else 'none'} state something false"
         )
     if not math.isnan(line["type_m"]):
+        sign = f"wrong in {_share(line['type_s'], 3)}" if line["type_s"] else "never wrong"
         told.append(
-            f"where an effect is stated, its sign is wrong in {_share(line['type_s'], 3)} and the estimate is on "
-            f"average {line['type_m']:.2f} times the true effect"
+            f"where an effect is stated, its sign is {sign} and the estimate is on average {line['type_m']:.2f} times "
+            "the true effect"
         )
     told.append(f"the interval is {line['width']:.2g} wide on average")
     text = "; ".join(told) + "."

@@ -21,6 +21,7 @@ import numpy as np
 
 from mien.models.likelihoods import LIKELIHOODS
 from mien.models.spec import ModelSpec
+from mien.power.template import BUDGET
 from mien.study.errors import FitError, SpecError
 from mien.study.files import sha256_of, write_whole
 from mien.study.formula import parse_formula
@@ -273,7 +274,7 @@ def plan_from_fit(
     parsed = [str(one) for one in fit["constant_data"].dataset["coefficient"].to_numpy()]
     effect = next((one for one in parsed if one != "Intercept"), "Intercept")
     participants = sorted({math.ceil(found.participants * times) for times in LARGER})
-    return PLAN.format(
+    return (PLAN + BUDGET).format(
         name=_quoted(name), of=_of(fit, shape), participants=participants, found=found, missing=f"{found.missing:g}",
         valences=json.dumps(list(found.valences)),
         more="".join(
@@ -441,11 +442,4 @@ kind = "direction"          # P(effect > 0) or P(effect < 0) reaches:
 effect = {effect}
 probability = 0.975
 
-[budget]
-replicates = 1000           # of every cell, at most
-batch = 100                 # a cell is looked at after so many
-half_width = 0.03           # and stops when the 95 % interval of its power is so narrow; 0: never
-null_replicates = 400       # without the effect: error rates, first
-check_replicates = 1000     # at the answer, independently
-target = 0.8                # the power that is wanted
 """

@@ -439,9 +439,10 @@ def _check_goals(plan: Plan) -> None:
         if goal.kind == "rope" and not goal.rope[0] < goal.rope[1]:
             raise SpecError(f"{where}.rope: expected two numbers, the lower first, found {list(goal.rope)}.")
         _whole(f"{where}.at_least", (goal.at_least,), 0)
-        if goal.at_least > plan.shapes.count:
+        shapes = plan.shapes.with_effect or plan.shapes.count
+        if goal.at_least > shapes:
             raise SpecError(
-                f"{where}.at_least: expected at most {plan.shapes.count} shapes, found {goal.at_least}."
+                f"{where}.at_least: expected at most the {shapes} shapes that have the effect, found {goal.at_least}."
             )
         if goal.kind == "bayes_factor":
             _check_bayes_factor(plan, where)

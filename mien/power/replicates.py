@@ -6,6 +6,7 @@ structure of its elimination is made once for a cell. Other families are sampled
 
 import math
 import os
+import re
 import time
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -15,7 +16,7 @@ from threadpoolctl import threadpool_limits
 
 from mien.models.engines.problem import Outcome, Problem, Settings
 from mien.power.cells import Cell
-from mien.power.deciding import Posterior, decide, is_met, is_right
+from mien.power.deciding import Posterior, decide, is_met, states_false
 from mien.power.plan import Goal, Plan
 from mien.power.simulating import (
     ENGINE,
@@ -106,6 +107,11 @@ def _cause(error: MienError) -> str:
     return str(error).split(", found")[0][:120]
 
 
+def _missed(reason: str) -> str:
+    """What of the gate was missed, without the numbers: failures are counted by cause."""
+    return ", ".join(dict.fromkeys(re.split(r"[ (]+-?\d", part)[0] for part in reason.split(", ")))
+
+
 def _fitted(setup: Setup, cell: Cell, number: int) -> dict[str, Any]:
     plan = setup.plan
     if plan.recovery is not None:
@@ -131,11 +137,8 @@ def _analysed(of_cell: "_OfCell", made: Simulated, number: int) -> dict[str, Any
         engines.append(found.engine)
         posteriors.append(found.posteriors)
         if found.reason:
-            return {
-                "n_rows": int(made.kept.sum()),
-                "engine": found.engine,
-                "failure": f"{BAD_VERDICT}: {found.reason}",
-            }
+            failure = f"{BAD_VERDICT}: {_missed(found.reason)}"
+            return {"n_rows": int(made.kept.sum()), "engine": found.engine, "failure": failure}
     row: dict[str, Any] = {"n_rows": int(made.kept.sum()), "engine": max(engines, key=ENGINES.index)}
     for goal in plan.goals:
         place = plan.effects.index(goal.effect)
@@ -151,9 +154,8 @@ def _decided(plan: Plan, goal: Goal, posteriors: list[Posterior], truth: np.ndar
     """One goal's columns; of several shapes the numbers are those of the first, which has the effect if any has."""
     decisions = [decide(posterior, goal) for posterior in posteriors]
     met = [is_met(goal, one.decision, value) for one, value in zip(decisions, truth.tolist(), strict=True)]
-    false = sum(
-        not is_right(goal, one.decision, value) for one, value in zip(decisions, truth.tolist(), strict=True)
-    )
+    taken, means = (np.array([getattr(one, name) for one in decisions]) for name in ("decision", "mean"))
+    false = int(states_false(goal, taken, truth, means).sum())
     several = plan.shapes.count > 1
     of_effect = met[: plan.shapes.with_effect] if several and plan.shapes.with_effect else met
     least = goal.at_least or (len(of_effect) if several else 1)

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from mien.power.estimates import goal_rows, ratio_of_means, rows_by_cell, share, states_effect, states_false
+from mien.power.deciding import states_false
+from mien.power.estimates import goal_rows, ratio_of_means, rows_by_cell, share, states_effect
 from mien.power.nested import Cohort, cohorts_of
 from mien.study.errors import SpecError
 

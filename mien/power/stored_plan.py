@@ -10,7 +10,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mien.power.interim import FORMAT, read_json
+from mien.power.cells import FORMAT
+from mien.power.interim import read_json
 from mien.power.store import told_when_full
 from mien.study.errors import StudyError
 from mien.study.files import whole_folder, write_whole

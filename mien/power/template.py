@@ -1,8 +1,18 @@
 """The PLAN.toml that `mien power init` writes: commented, and running as it is."""
 
-__all__ = ["TEMPLATE"]
+__all__ = ["BUDGET", "TEMPLATE"]
 
-TEMPLATE = """# A power plan: how many participants does this study need?
+BUDGET = """[budget]
+replicates = 1000           # of every cell, at most
+batch = 100                 # a cell is looked at after so many
+half_width = 0.03           # and stops when the 95 % interval of its power is so narrow; 0: never
+null_replicates = 400       # without the effect: error rates, first
+check_replicates = 1000     # at the answer, independently
+target = 0.8                # the power that is wanted
+"""
+
+TEMPLATE = (
+    """# A power plan: how many participants does this study need?
 #     mien power run PLAN.toml --out RUN        (again, to go on where it was)
 #     mien power status RUN     mien power report RUN
 # Numbers are in units of the outcome, activation (0 to 1). A list is an axis of the grid, of which every combination is
@@ -66,16 +76,12 @@ probability = 0.975
 # effect = "valence"
 # threshold = 10
 
-[budget]
-replicates = 1000           # of every cell, at most
-batch = 100                 # a cell is looked at after so many
-half_width = 0.03           # and stops when the 95 % interval of its power is so narrow; 0: never
-null_replicates = 400       # without the effect: error rates, first
-check_replicates = 1000     # at the answer, independently
-target = 0.8                # the power that is wanted
-
+"""
+    + BUDGET
+    + """
 # [cost]                    # then the cheapest design is looked for instead of the smallest N
 # participant = 60
 # trial = 0.05
 # picture = 10
 """
+)

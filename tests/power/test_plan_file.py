@@ -107,3 +107,11 @@ def test_two_beliefs_about_one_value_are_not_told_apart():
     text = TEMPLATE.replace("valence = 0.03 ", "valence = [{mean = 0.03, sd = 0.01}, 0.03] ")
     with pytest.raises(SpecError, match=r"expected different values, found \[0\.03, 0\.03\]"):
         plan_of(tomllib.loads(text))
+
+
+def test_no_more_shapes_are_asked_for_than_have_the_effect():
+    text = (
+        TEMPLATE.replace("probability = 0.975", "at_least = 3") + "\n[shapes]\ncount = 5\nwith_effect = 2\n"
+    )
+    with pytest.raises(SpecError, match="at most the 2 shapes that have the effect, found 3"):
+        plan_of(tomllib.loads(text))

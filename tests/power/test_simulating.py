@@ -7,7 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from mien.power import replicates
 from mien.power.cells import cells_of, check_cell
+from mien.power.deciding import states_false
 from mien.power.plan import Budget, Design, Draw, Goal, Shapes, Truth
 from mien.power.replicates import Setup, row_columns, run_replicates
 from mien.power.simulating import simulate, skeleton_of
@@ -166,3 +168,17 @@ def test_shapes_correlate_as_the_plan_says():
     cell = of_world(made, "alternative")[0]
     both = simulate(made, cell, skeleton_of(made, cell), 0).responses
     assert np.corrcoef(both)[0, 1] == pytest.approx(0.6, abs=4 * 0.64 / np.sqrt(4000))
+
+
+def test_causes_of_failures_have_no_numbers():
+    told = replicates._missed(
+        "khat 0.72 > 0.7, ESS of sigma 310 < 400, ESS of sigma 5 < 400, |z| between runs 6.1 > 5"
+    )
+    assert told == "khat, ESS of sigma, |z| between runs"
+
+
+def test_an_interval_beyond_the_rope_on_the_other_side_is_false():
+    goal = Goal("rope", "rope", "valence", rope=(-0.01, 0.01))
+    decision, truth = np.array([1, 1, -1, -1, 0]), np.array([0.05, 0.05, 0.05, 0.0, 0.05])
+    mean = np.array([0.05, -0.05, 0.0, 0.0, 0.03])
+    assert states_false(goal, decision, truth, mean).tolist() == [False, True, True, False, False]

@@ -2,7 +2,6 @@
 
 import json
 import re
-from html.parser import HTMLParser
 
 import numpy as np
 import pandas as pd
@@ -32,6 +31,7 @@ from mien.simulation.co_activation import draw_truth, simulate_factors
 from mien.study.errors import StudyError
 from mien.study.folder import Study
 from mien.workflow.co_activation import NUMBERS
+from tests.reports_app.pages import Page
 
 SMILE = {"mouthSmile": 0.9, "cheekSquint": 0.8, "eyeSquint": 0.7, "mouthFrown": -0.7}
 BROW = {"browInnerUp": 0.85, "browOuterUp": 0.8, "browDown": -0.7, "eyeWide": 0.6}
@@ -78,37 +78,12 @@ def section(html, title):
     return found[0]
 
 
-class Nested(HTMLParser):
-    """Refuses elements that do not nest, and notes tags, ids and headings."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.stack, self.tags, self.ids, self.headings = [], [], [], []
-        self.feed(text)
-        assert not self.stack
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append(tag)
-        self.ids += [value for name, value in attrs if name == "id"]
-        self.headings += [int(tag[1])] if re.fullmatch(r"h[1-6]", tag) else []
-        assert not [name for name, _ in attrs if name.startswith("on") or name == "style"]
-        if tag not in {"meta", "link", "br", "img"}:
-            self.stack.append(tag)
-
-    def handle_startendtag(self, tag, attrs):
-        self.handle_starttag(tag, attrs)
-        self.stack.pop()
-
-    def handle_endtag(self, tag):
-        assert self.stack.pop() == tag
-
-
 # The section
 
 
 def test_a_report_of_nothing_else_begins_with_what_moves_together(factors, bare_study):
     html = study_report("Alone", effects={}, fits={"co_activation": factors}, **bare_study)
-    page = Nested(html)
+    page = Page(html)
     assert "script" not in page.tags
     assert len(page.ids) == len(set(page.ids))
     assert all(later - earlier <= 1 for earlier, later in zip(page.headings, page.headings[1:], strict=False))
@@ -131,7 +106,7 @@ def test_effects_come_first_and_later_parts_are_folded(study, factors, trials):
         **study["fits"],
     }
     html = study_report("Both", **{**study, "fits": fits})
-    Nested(html)
+    Page(html)
     places = [html.index(f'id="{name}"') for name in ("effect-1", "together-1", "together-2", "quality")]
     assert places == sorted(places)
     assert "smile (+0.041)" in re.search(r'<p class="lead">(.*?)</p>', html)[1]
@@ -309,7 +284,7 @@ def test_hostile_names_are_text(factors, bare_study):
     )
     other.attrs = factors.attrs | {"left_out": json.dumps({ATTACK: ATTACK})}
     html = study_report(ATTACK, effects={}, fits={ATTACK: other}, **bare_study)
-    assert "script" not in Nested(html).tags
+    assert "script" not in Page(html).tags
     assert "&lt;script&gt;" in html
     text = section(html, "Which parts of the face move together beyond what the stimuli do")
     assert 'class="co-activation-network"' not in text  # names without a place on a face

@@ -3,7 +3,6 @@
 import json
 import re
 from dataclasses import replace
-from html.parser import HTMLParser
 
 import pandas as pd
 import pytest
@@ -29,6 +28,7 @@ from mien.reports_app.power_part import power_part
 from mien.study.errors import StudyError
 from tests.power.plans import SDS, plan
 from tests.power.synthetic import World, power_of_direction, rows_of, rows_of_cell
+from tests.reports_app.pages import Page
 
 EVIL = '<script>alert(1)</script> #eval("1+1") *bold* $x$ [a] @ref'
 SMILE = Goal("smile", "direction", "valence", wanted="positive")
@@ -74,38 +74,6 @@ def undrawn(monkeypatch):
     monkeypatch.setattr(
         power_blocks, "to_svg", lambda chart, label: f"<svg><title>{len(label)}</title></svg>"
     )
-
-
-class Page(HTMLParser):
-    """Refuses what does not nest; notes tags, headings and text."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.stack, self.tags, self.headings, self.words = [], [], [], []
-        self.feed(text)
-        assert not self.stack
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append(tag)
-        self.headings += [int(tag[1])] if re.fullmatch(r"h[1-6]", tag) else []
-        assert not [name for name, _ in attrs if name.startswith("on") or name == "style"]
-        if tag not in {"meta", "link", "br", "img"}:
-            self.stack.append(tag)
-
-    def handle_startendtag(self, tag, attrs):
-        self.handle_starttag(tag, attrs)
-        self.stack.pop()
-
-    def handle_endtag(self, tag):
-        assert self.stack.pop() == tag
-
-    def handle_data(self, data):
-        if "style" not in self.stack:
-            self.words.append(data)
-
-    @property
-    def text(self):
-        return re.sub(r"\s+", " ", " ".join(self.words))
 
 
 def section(part, title):

@@ -2,7 +2,6 @@
 
 import json
 import re
-from html.parser import HTMLParser
 
 import numpy as np
 import pytest
@@ -21,6 +20,7 @@ from mien.reports_app.prior_document import (
 from mien.reports_app.prior_part import prior_part
 from mien.simulation.co_activation import draw_truth, simulate_factors
 from mien.simulation.prior_predictive import prior_predictive
+from tests.reports_app.pages import Page
 
 SHAPES = ("mouthSmile", "mouthFrown", "browInnerUp")
 EVIL = '<script>alert(1)</script> #eval("1+1") *bold* $x$ _u_ `raw` = head #panic("x") \\ [a] @ref'
@@ -79,39 +79,6 @@ def printed(parts, items):
         patch.setattr(typst, "compile", seen)
         pdf = prior_document_pdf(parts, items, f"A study {EVIL}", note=f"Note {EVIL}")
     return pdf, given
-
-
-class Page(HTMLParser):
-    """Refuses what does not nest; notes tags, ids, headings and text."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.stack, self.tags, self.ids, self.headings, self.words = [], [], [], [], []
-        self.feed(text)
-        assert not self.stack
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append(tag)
-        self.ids += [value for name, value in attrs if name == "id"]
-        self.headings += [int(tag[1])] if re.fullmatch(r"h[1-6]", tag) else []
-        assert not [name for name, _ in attrs if name.startswith("on") or name == "style"]
-        if tag not in {"meta", "link", "br", "img"}:
-            self.stack.append(tag)
-
-    def handle_startendtag(self, tag, attrs):
-        self.handle_starttag(tag, attrs)
-        self.stack.pop()
-
-    def handle_endtag(self, tag):
-        assert self.stack.pop() == tag
-
-    def handle_data(self, data):
-        if "style" not in self.stack:
-            self.words.append(data)
-
-    @property
-    def text(self):
-        return re.sub(r"\s+", " ", " ".join(self.words))
 
 
 def texts_of(value):
