@@ -16,6 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^```(\w+)([^\n]*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 SLOW = ("mien demo", "make ")  # run by make demo and the wheel check
+REPLICATES = re.compile(r"^((?:\w+_)?replicates|batch) = \d+", re.MULTILINE)
 
 
 def blocks(page):
@@ -56,6 +57,7 @@ def demo_study(tmp_path_factory):
 
 
 def run_command(line):
+    """One line; a power plan that it begins gets few replicates, as the whole one takes a minute or more."""
     from mien.cli import main
 
     if line.startswith("cp "):
@@ -69,6 +71,11 @@ def run_command(line):
     finally:
         sys.argv = before
     assert (stop.value.code or 0) in (0, 1), f"{line!r} ended with exit code {stop.value.code}"
+    if line.startswith("mien power init "):
+        plan = Path(shlex.split(line)[3])
+        text, changed = REPLICATES.subn(r"\1 = 40", plan.read_text(encoding="utf-8"))
+        assert changed == 4, "the template's budget has other numbers now"
+        plan.write_text(text, encoding="utf-8")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

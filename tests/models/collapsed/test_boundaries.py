@@ -212,7 +212,9 @@ def test_two_group_effects_of_one_column_share_it():
     assert np.abs(both.mean(axis=(0, 1)) - alone.mean(axis=(0, 1))).max() < 0.25 * alone.std()
 
 
+@pytest.mark.statistical("engine")
 def test_three_rows():
+    """Theta is sampled here, with some hundred thousand gradients."""
     data = pd.DataFrame({"y": [0.1, 0.5, -0.3], "v": [1.0, 2.0, 4.0], "p": ["a", "b", "b"]})
     draws, _ = posterior(INTERCEPTS, data)
     assert draws.verdict["passed"], draws.verdict
