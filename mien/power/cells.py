@@ -120,7 +120,7 @@ def _null(plan: Plan, truth: Mapping[str, Value]) -> tuple[dict[str, Value], set
     """The truth with every coefficient of the goals' effects at 0."""
     zero = {name for weights in plan.combinations for name in weights}
     if plan.truth.pilot is not None:
-        return dict.fromkeys(sorted(zero), 0.0), zero
+        return {**truth, **dict.fromkeys(sorted(zero), 0.0)}, zero
     if plan.pipeline is not None:
         return dict.fromkeys(truth, 0.0), set(truth)
     return {name: 0.0 if name in zero else value for name, value in truth.items()}, zero
@@ -152,17 +152,21 @@ def _sha256(content: object) -> str:
 def true_effects(plan: Plan, effect: str) -> list[Value]:
     """The true values of a sum of coefficients over the grid; where parts are drawn, its mean and sd."""
     weights = parse_linear_combination(effect, plan.coefficients)
+    names = [name for name in weights if name in plan.truth.coefficients]
+    start, spread = 0.0, 0.0
     if plan.truth.pilot is not None:
         from mien.power.pilots import effect_of_pilot
 
-        drawn = effect_of_pilot(plan.truth.pilot, weights)
-        return [Draw(float(drawn.mean()), float(drawn.std()))]
-    names = [name for name in weights if name in plan.truth.coefficients]
+        left = {name: weight for name, weight in weights.items() if name not in names}
+        drawn = effect_of_pilot(plan.truth.pilot, left)
+        start, spread = float(drawn.mean()), float(drawn.std())
     found: dict[Value, None] = {}
     for values in itertools.product(*(plan.truth.coefficients[name] for name in names)):
         pairs = [(weights[name], value) for name, value in zip(names, values, strict=True)]
-        mean = sum(weight * _mean(value) for weight, value in pairs)
-        variance = sum((weight * value.sd) ** 2 for weight, value in pairs if isinstance(value, Draw))
+        mean = start + sum(weight * _mean(value) for weight, value in pairs)
+        variance = spread**2 + sum(
+            (weight * value.sd) ** 2 for weight, value in pairs if isinstance(value, Draw)
+        )
         found[Draw(mean, math.sqrt(variance)) if variance > 0.0 else mean] = None
     return list(found)
 

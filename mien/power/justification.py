@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from mien.power.answers import Answers
-    from mien.power.plan import Goal, Plan, Value
+    from mien.power.plan import Goal, Plan, Truth, Value
 
 __all__ = ["justification", "sentence_of"]
 
@@ -112,7 +112,7 @@ def _truth(plan: "Plan") -> str:
         return (
             "Each simulated study takes its true values from one draw of the posterior of a pilot fit, so that what "
             "the pilot left uncertain is counted; the share of studies that meet their goal is then called assurance. "
-            "A pilot that was followed up because its effect was large promises too much."
+            + _in_place_of_the_pilot(truth)
         )
     effects = [f"{name} = {_drawn(values)}" for name, values in truth.coefficients.items()]
     spreads = [f"{name} {_number(value)}" for name, value in truth.sds.items()]
@@ -128,6 +128,16 @@ def _truth(plan: "Plan") -> str:
             "is called assurance. "
         )
     return text + "These values are assumptions of the planners; the simulation does not support them."
+
+
+def _in_place_of_the_pilot(truth: "Truth") -> str:
+    if not truth.coefficients:
+        return "A pilot that was followed up because its effect was large promises too much."
+    set_by_hand = _listed([f"{name} = {_drawn(values)}" for name, values in truth.coefficients.items()])
+    return (
+        f"In place of the pilot's, the planners assumed {set_by_hand}, in units of the outcome; the simulation does "
+        "not support such values."
+    )
 
 
 def _drawn(values: "Sequence[Value]") -> str:

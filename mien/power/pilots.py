@@ -13,7 +13,7 @@ import hashlib
 import io
 import json
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -109,13 +109,8 @@ def _correlations(factor: str, terms: list[str], matrices: np.ndarray) -> dict[s
     }
 
 
-def world_of_draw(table: "pd.DataFrame", row: int, zero_names: Collection[str] = ()) -> World:
-    """One draw as a world: coefficients, sds, correlations of pairs of terms by factor, sigma, further parameters.
-
-    Parameters
-    ----------
-    table : of `pilot_table`. zero_names : coefficients that are 0 instead, in the null world.
-    """
+def world_of_draw(table: "pd.DataFrame", row: int) -> World:
+    """One draw of a `pilot_table`: coefficients, sds, correlations of pairs of terms by factor, sigma, further ones."""
     values = dict(zip(map(str, table.columns), table.iloc[row].tolist(), strict=True))
     sds = {name.removeprefix("sd:"): value for name, value in values.items() if name.startswith("sd:")}
     terms: dict[str, list[str]] = {}
@@ -134,7 +129,7 @@ def world_of_draw(table: "pd.DataFrame", row: int, zero_names: Collection[str] =
     rest = {name: value for name, value in values.items() if not name.startswith(("sd:", "corr:"))}
     sigma = rest.pop("sigma", math.nan)
     parameters = {name: rest.pop(name) for name in FURTHER if name in rest}
-    return {**rest, **dict.fromkeys(zero_names, 0.0)}, sds, correlations, sigma, parameters
+    return rest, sds, correlations, sigma, parameters
 
 
 def effect_of_pilot(table: "pd.DataFrame", weights: Mapping[str, float]) -> np.ndarray:
@@ -431,6 +426,8 @@ valences = {valences}
 [truth]
 pilot = {pilot}
 pilot_sha256 = "{sha256}"
+# [truth.coefficients]      # set by hand, in place of the pilot's: the smallest effect that would matter, say
+# {effect} = 0.01
 
 [analysis]                  # the pilot's, with its priors
 formula = {formula}

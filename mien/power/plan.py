@@ -92,11 +92,12 @@ class Truth:
 
     Parameters
     ----------
-    coefficients : name → values, an axis where there are several; those of the formula that are not named are 0.
+    coefficients : name → values, an axis where there are several; those of the formula that are not named are 0, or
+        the pilot's.
     sds : "term|factor" → sd of the effects. correlations : factor → correlation of its effects.
     sigma : residual sd. parameters : of other families ("phi": 20).
     formula : of the world, where it is another than the analysis'.
-    pilot : draws of a pilot's posterior, one row a draw, in place of all the others (`pilots`).
+    pilot : draws of a pilot's posterior, one row a draw (`pilots`), in place of all but the coefficients named.
     """
 
     coefficients: Mapping[str, tuple[Value, ...]]
@@ -357,7 +358,7 @@ def _check_design(plan: Plan) -> None:
 
 def _check_truth(plan: Plan) -> None:
     truth = plan.truth
-    if truth.pilot is not None or plan.pipeline is not None or plan.recovery is not None:
+    if plan.pipeline is not None or plan.recovery is not None:
         return
     gaussian = plan.analysis.spec.family in ("gaussian", "student_t")
     for name, values in truth.coefficients.items():
@@ -375,6 +376,8 @@ def _check_truth(plan: Plan) -> None:
             raise SpecError(
                 f"truth.coefficients.{name}: expected different values, found {means}: cells go by them."
             )
+    if truth.pilot is not None:
+        return
     for name, value in truth.sds.items():
         _number(f"truth.sds.{name}", value, 0.0, SCALE if gaussian else math.inf)
     for name, value in truth.correlations.items():
@@ -463,7 +466,7 @@ def _check_bayes_factor(plan: Plan, where: str) -> None:
 
 def _check_contradiction(plan: Plan, goal: Goal, where: str) -> None:
     """A goal that no assumed truth can meet rightly."""
-    if plan.truth.pilot is not None or plan.pipeline is not None or goal.wanted in ("", "either"):
+    if plan.pipeline is not None or goal.wanted in ("", "either"):
         return
     from mien.power.cells import true_effects
 

@@ -136,17 +136,25 @@ def _truth(data: Mapping[str, Any], folder: Path) -> Truth:
     if "pilot" in found:
         from mien.power.pilots import read_pilot
 
-        more = [name for name in found if name != "pilot"]
+        more = [name for name in found if name not in ("pilot", "coefficients")]
         if more:
             raise SpecError(
-                f"truth: expected nothing beside a pilot, whose draws are the truth, found {more[0]!r}."
+                "truth: expected nothing but coefficients beside a pilot, whose draws are the truth, found "
+                f"{more[0]!r}."
             )
-        return Truth({}, pilot=read_pilot(folder / _text("truth.pilot", found["pilot"]), checked))
-    given = _table("truth.coefficients", found.pop("coefficients", {}))
-    coefficients = {name: _values(f"truth.coefficients.{name}", value) for name, value in given.items()}
+        return Truth(
+            _coefficients(found), pilot=read_pilot(folder / _text("truth.pilot", found["pilot"]), checked)
+        )
+    coefficients = _coefficients(found)
     for name in ("sds", "correlations", "parameters"):
         found[name] = dict(_table(f"truth.{name}", found.get(name, {})))
     return Truth(coefficients, **found)
+
+
+def _coefficients(truth: dict[str, Any]) -> dict[str, tuple[Value, ...]]:
+    """Taken out of [truth]."""
+    given = _table("truth.coefficients", truth.pop("coefficients", {}))
+    return {name: _values(f"truth.coefficients.{name}", value) for name, value in given.items()}
 
 
 def _factors(data: Mapping[str, Any]) -> "tuple[Truth, Analysis, Recovery]":

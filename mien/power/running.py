@@ -17,6 +17,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import suppress
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -43,6 +44,7 @@ __all__ = ["Work", "run"]
 DIED = "worker died"
 TRIES = 3  # of a task whose worker died, before it is split, and of a single replicate, before it counts as failed
 PARTS = 10  # tasks of a batch
+VERSIONED = ("mien", "numpy", "scipy", "numba", "pandas", "pyarrow")
 Progress = Callable[[int, int, str], None]
 LABELS = {
     "null": "null world",
@@ -350,6 +352,7 @@ def _write_plan(folder: Path, plan: "Plan", work: Work) -> None:
     content = {
         "format": FORMAT, "sha256": plan.sha256, "plan": plan.to_dict(),
         "columns": {name: str(kind) for name, kind in work.columns.items()},
+        "versions": {name: version(name) for name in VERSIONED},
     }  # fmt: skip
     with told_when_full(folder):
         write_whole(folder / "plan.json", json.dumps(content, indent=1) + "\n")

@@ -112,11 +112,6 @@ def check_truth_of_formula(plan: Plan) -> None:
         check_pipeline(plan)
         return
     design = _small_design(plan, truth_formula(plan))
-    if truth.pilot is not None:
-        from mien.power.pilots import check_pilot
-
-        check_pilot(plan, design)
-        return
     terms = [f"{term}|{block.factor}" for block in design.blocks for term in block.terms]
     factors = [block.factor for block in design.blocks if len(block.terms) > 1]
     for where, given, known in (
@@ -130,6 +125,11 @@ def check_truth_of_formula(plan: Plan) -> None:
                     f"{where}: expected names of the formula ({', '.join(known) or 'none'}), found {name!r}"
                     f"{nearest(name, known)}."
                 )
+    if truth.pilot is not None:
+        from mien.power.pilots import check_pilot
+
+        check_pilot(plan, design)
+        return
     missing = [name for name in terms if name not in truth.sds]
     if missing:
         raise SpecError(
@@ -160,16 +160,16 @@ def seed_of(plan: Plan, cohort: str, replicate: int, stream: int, shape: int = 0
 
 def _world(plan: Plan, cell: Cell, rng: np.random.Generator) -> _World:
     truth = plan.truth
+    world = _World({}, truth.sds, truth.correlations, truth.sigma, truth.parameters)
     if truth.pilot is not None:
         from mien.power.pilots import world_of_draw
 
-        zero = [name for name, value in cell.coefficients.items() if value == 0.0]
-        return _World(*world_of_draw(truth.pilot, int(rng.integers(len(truth.pilot))), zero))
-    coefficients = {
+        world = _World(*world_of_draw(truth.pilot, int(rng.integers(len(truth.pilot)))))
+    given = {
         name: float(rng.normal(value.mean, value.sd)) if isinstance(value, Draw) else float(value)
         for name, value in cell.coefficients.items()
     }
-    return _World(coefficients, truth.sds, truth.correlations, truth.sigma, truth.parameters)
+    return world._replace(coefficients={**world.coefficients, **given})
 
 
 def simulate(plan: Plan, cell: Cell, skeleton: Skeleton, replicate: int) -> Simulated:

@@ -288,7 +288,12 @@ def truth_table(plan: "Plan") -> pd.DataFrame:
             {"parameter": str(name), "meaning": capital(_meaning(str(name))),
              "true value": f"drawn from a pilot’s posterior: mean {value_text(float(column.mean()))}, sd "
              f"{value_text(float(f'{column.std():.2g}'))}"}
-            for name, column in truth.pilot.items() if pd.api.types.is_numeric_dtype(column)
+            for name, column in truth.pilot.items() if name not in truth.coefficients
+        ]  # fmt: skip
+        rows += [
+            {"parameter": name, "meaning": capital(_meaning(name)),
+             "true value": f"{words.truth_text(values)}, in place of the pilot’s"}
+            for name, values in truth.coefficients.items()
         ]  # fmt: skip
         return pd.DataFrame(rows)
     told = [(name, words.truth_text(values)) for name, values in truth.coefficients.items()]

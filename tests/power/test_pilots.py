@@ -10,6 +10,7 @@ import xarray as xr
 
 from mien.models import fit, valence
 from mien.power.cells import cells_of, true_effects
+from mien.power.justification import _truth
 from mien.power.pilots import (
     pilot_design,
     pilot_table,
@@ -18,9 +19,11 @@ from mien.power.pilots import (
     world_of_draw,
     write_plan_from_fit,
 )
+from mien.power.plan import Draw
 from mien.power.plan_file import read_plan
 from mien.power.replicates import Setup, run_replicates
 from mien.power.simulating import TRUTH, _stream, _world, limit_sigma
+from mien.reports_app.power_tables import truth_table
 from mien.study.errors import FitError, SpecError
 
 GOAL = "direction of valence"
@@ -84,9 +87,6 @@ def test_a_draw_is_a_world(pilot):
     assert sds["valence|participant"] == row["sd:valence|participant"]
     assert correlations["participant"] == {("1", "valence"): row["corr:participant:1,valence"]}
     assert (sigma, parameters) == (row["sigma"], {})
-    zero = world_of_draw(table, 7, ["valence"])
-    assert zero[0] == {"Intercept": row["Intercept"], "valence": 0.0}
-    assert zero[1:] == (sds, correlations, sigma, parameters)
 
 
 def test_terms_of_products_and_other_families_keep_their_names():
@@ -149,6 +149,87 @@ def test_the_null_world_has_no_effect_and_a_key_of_its_own(plan):
     assert [row[f"{GOAL}:truth"] for row in rows[:3]] == [0.0] * 3
     table = plan.truth.pilot["valence"].to_numpy()
     assert all(row[f"{GOAL}:truth"] in table for row in rows[3:])
+
+
+def beside(plan, **coefficients):
+    return replace(plan, truth=replace(plan.truth, coefficients=coefficients))
+
+
+def test_coefficients_beside_a_pilot_are_in_place_of_its_own(plan):
+    table = plan.truth.pilot
+    by_hand = beside(plan, valence=(0.02, 0.03))
+    cells = [
+        cell for cell in cells_of(by_hand) if cell.world == "alternative" and cell.axes["participants"] == 12
+    ]
+    assert [cell.axes["valence"] for cell in cells] == [0.02, 0.03]
+    for cell in cells:
+        for number in range(5):
+            world = _world(by_hand, cell, _stream(by_hand, cell, number, TRUTH))
+            row = table.index[table["sigma"] == world.sigma][0]
+            assert world.coefficients == {
+                "Intercept": table["Intercept"][row],
+                "valence": cell.axes["valence"],
+            }
+            assert world.sds["valence|participant"] == table["sd:valence|participant"][row]
+    null = next(cell for cell in cells_of(by_hand) if cell.world == "null")
+    assert null.coefficients == {"valence": 0.0}
+    assert true_effects(by_hand, "valence") == [0.02, 0.03]
+    rows = run_replicates(Setup.of(by_hand), cells[0], range(2))
+    assert [row[f"{GOAL}:truth"] for row in rows] == [0.02, 0.02]
+
+
+def test_a_sum_takes_what_is_named_and_leaves_the_rest_to_the_draws(plan):
+    intercept = plan.truth.pilot["Intercept"]
+    [fixed] = true_effects(beside(plan, valence=(0.02,)), "valence + Intercept")
+    assert fixed == pytest.approx((0.02 + intercept.mean(), intercept.std(ddof=0)))
+    [drawn] = true_effects(beside(plan, valence=(Draw(0.02, 0.01),)), "valence / 2 + Intercept")
+    assert drawn == pytest.approx((0.01 + intercept.mean(), np.hypot(0.005, intercept.std(ddof=0))))
+    null = next(cell for cell in cells_of(beside(plan, Intercept=(0.1,))) if cell.world == "null")
+    assert null.coefficients == {"Intercept": 0.1, "valence": 0.0}
+
+
+def test_what_is_named_beside_a_pilot_is_told(plan):
+    by_hand = beside(plan, valence=(0.02,))
+    told = _truth(by_hand)
+    assert "In place of the pilot's, the planners assumed valence = 0.02" in told
+    assert "In place" not in _truth(plan)
+    lines = truth_table(by_hand).set_index("parameter")["true value"]
+    assert lines["valence"] == ".02, in place of the pilot’s"
+    assert lines["Intercept"].startswith("drawn from a pilot’s posterior")
+
+
+@pytest.mark.parametrize(
+    ("coefficients", "told"),
+    [
+        ({"valense": (0.02,)}, "truth.coefficients: expected names of the formula .*'valense'"),
+        ({"valence": (20.0,)}, "expected an effect on the scale of activation"),
+        ({"valence": (0.02, 0.02)}, "expected different values"),
+    ],
+)
+def test_wrong_coefficients_beside_a_pilot_are_refused(plan, coefficients, told):
+    with pytest.raises(SpecError, match=told):
+        beside(plan, **coefficients)
+
+
+def test_a_goal_that_the_named_coefficient_cannot_meet_is_refused(plan):
+    goal = replace(plan.goals[0], wanted="negative")
+    with pytest.raises(SpecError, match="right for some assumed truth"):
+        replace(beside(plan, valence=(0.02,)), goals=(goal,))
+    assert replace(plan, goals=(goal,)).goals == (goal,)  # the pilot's own draws may be anywhere
+
+
+def test_a_file_may_name_coefficients_beside_a_pilot_and_nothing_else(pilot, tmp_path):
+    path = write_plan_from_fit(pilot, tmp_path / "PLAN.toml")[0]
+    text = path.read_text()
+    path.write_text(
+        text.replace("# [truth.coefficients] ", "[truth.coefficients]").replace(
+            '# "valence" = 0.01', '"valence" = 0.01'
+        )
+    )
+    assert read_plan(path).truth.coefficients == {"valence": (0.01,)}
+    path.write_text(text.replace("[truth]\n", "[truth]\nsigma = 0.1\n"))
+    with pytest.raises(SpecError, match="nothing but coefficients beside a pilot"):
+        read_plan(path)
 
 
 def test_every_size_of_a_cohort_has_the_same_truth(plan):
