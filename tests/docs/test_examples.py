@@ -73,7 +73,7 @@ def run_command(line):
     assert (stop.value.code or 0) in (0, 1), f"{line!r} ended with exit code {stop.value.code}"
     if line.startswith("mien power init "):
         plan = Path(shlex.split(line)[3])
-        text, changed = REPLICATES.subn(r"\1 = 40", plan.read_text(encoding="utf-8"))
+        text, changed = REPLICATES.subn(r"\1 = 20", plan.read_text(encoding="utf-8"))
         assert changed == 4, "the template's budget has other numbers now"
         plan.write_text(text, encoding="utf-8")
 

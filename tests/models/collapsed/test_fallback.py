@@ -68,6 +68,7 @@ def test_nuts_agrees_with_importance_sampling(near_zero, chains):
     assert {"lp", "energy", "diverging"} <= set(chains.stats)
 
 
+@pytest.mark.statistical("engine")
 def test_saboteur_sds_are_made_positive_without_their_correlations(near_zero):
     density, weighted = near_zero
     parameters = density.parameters

@@ -49,6 +49,7 @@ def test_elpd_of_units_add_up(study):
         assert np.sqrt(len(away)) * away.std() == pytest.approx(found.table[f"se_{kind}"][0])
 
 
+@pytest.mark.statistical("co_activation")
 def test_persons_left_out_together_are_foretold_as_when_left_out_by_one(study):
     """Folds of one tell a little more, by what persons tell of each other; the differences are the same."""
     trials, found = study
