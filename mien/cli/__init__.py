@@ -577,5 +577,25 @@ def report(
     return DONE
 
 
+@app.command(name="app")
+def open_app(
+    study: StudyFolder,
+    port: Annotated[
+        int, typer.Option(min=1, max=65535, help="of this machine's own address, 127.0.0.1")
+    ] = 8501,
+    headless: Annotated[bool, typer.Option("--headless", help="open no browser")] = False,
+    roles: Annotated[
+        Path | None, typer.Option(help="who may sign in, and as what: a TOML file (docs/deploy.md)")
+    ] = None,
+    host: Annotated[
+        list[str] | None, typer.Option(help="another name under which a reverse proxy asks; may be repeated")
+    ] = None,
+) -> int:
+    """Open the study's pages in a browser, on this machine alone."""
+    from mien.reports_app.app.starting import start
+
+    return start(study_at(study), port=port, headless=headless, roles=roles, hosts=tuple(host or ()))
+
+
 if __name__ == "__main__":
     main()

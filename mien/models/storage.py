@@ -103,8 +103,13 @@ def save(fit: xr.DataTree, path: Path | str, *, fingerprint: str = "") -> Path:
     return path
 
 
-def load(path: Path | str) -> xr.DataTree:
-    """Read a fit that `save` wrote, into memory; its formula passes the safe door.
+def load(path: Path | str, *, lazy: bool = False) -> xr.DataTree:
+    """Read a fit that `save` wrote; its formula passes the safe door.
+
+    Parameters
+    ----------
+    lazy : leave values in the file until they are asked for; the file stays open as long as the tree. Else all of it is
+        read into memory.
 
     Raises
     ------
@@ -118,8 +123,10 @@ def load(path: Path | str) -> xr.DataTree:
             f"{path}: expected a fit with {', '.join(FILES)}, found no {', '.join(missing)}: fit again."
         )
     try:
-        with xr.open_datatree(path / "posterior.nc", engine="h5netcdf") as tree:
-            fit = tree.load()
+        fit = xr.open_datatree(path / "posterior.nc", engine="h5netcdf")
+        if not lazy:
+            with fit:
+                fit = fit.load()
     except (OSError, ValueError, KeyError) as problem:
         raise FitError(
             f"{path / 'posterior.nc'}: expected a posterior, found a damaged file ({problem}): fit again."

@@ -9,15 +9,14 @@ DIR/report/*.parquet      the tables of `mien.power.answers`
 import json
 from collections.abc import Mapping
 from functools import partial
-from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from jinja2 import DictLoader, Environment, StrictUndefined
 from markupsafe import Markup
 
 from mien.reports_app.documents import content_security_policy
 from mien.reports_app.figures.theme import to_png
+from mien.reports_app.fragments import environment, packaged
 from mien.reports_app.power_blocks import Block, Facts, Picture, Points, Table
 from mien.reports_app.power_goal import RunState
 from mien.reports_app.power_part import PowerPart, power_part
@@ -29,12 +28,12 @@ from mien.study.tables import nearest
 if TYPE_CHECKING:
     import pandas as pd
 
+    from mien.power.answers import Answers
     from mien.power.interim import Status
     from mien.power.plan import Plan
 
-__all__ = ["Written", "power_document_html", "power_document_pdf", "write_power_report"]
+__all__ = ["Written", "answered", "power_document_html", "power_document_pdf", "write_power_report"]
 
-TEMPLATES = ("page.html.j2", "power_page.html.j2", "table.html.j2")
 PNG_WIDTH = 1600  # px
 
 
@@ -62,23 +61,13 @@ def write_power_report(
     StudyError
         If this is no folder of a power run, nothing was simulated yet, or for another kind.
     """
-    from mien.power.answers import answers
-    from mien.power.interim import rows_of, status
-    from mien.power.justification import justification
-    from mien.power.stored_plan import stored_plan
-
     makers = {"html": power_document_html, "pdf": power_document_pdf}
     if kind not in makers:
         raise StudyError(
             f"format: expected one of {', '.join(makers)}, found {kind!r}{nearest(kind, list(makers))}."
         )
-    folder = Path(folder)
-    state, rows = status(folder), rows_of(folder)
-    plan = plan or stored_plan(folder)
-    found = answers(plan, rows)
-    losses = _losses(plan, rows)
-    part = power_part(plan, found, justification(plan, found), _state(state, rows), losses=losses)
-    beside = folder / "report"
+    part, found, losses = answered(folder, plan)
+    beside = Path(folder) / "report"
     path = out or beside / f"power.{kind}"
     write_whole(path, makers[kind](part))
     tables = found.to_parquet(beside)
@@ -87,6 +76,32 @@ def write_power_report(
         with whole_file(tables[-1]) as temporary:
             losses.to_parquet(temporary, index=False)
     return Written(path, tuple(part.leads), tuple(tables), tuple(_write_figures(part, beside)))
+
+
+def answered(
+    folder: str | Path, plan: "Plan | None" = None
+) -> "tuple[PowerPart, Answers, pd.DataFrame | None]":
+    """What a run, finished or not, says so far: a report's content, all numbers, and losses of the pipeline.
+
+    Raises
+    ------
+    StudyError
+        If this is no folder of a power run, or nothing was simulated yet.
+    """
+    from mien.power.answers import answers
+    from mien.power.interim import rows_of, status
+    from mien.power.justification import justification
+    from mien.power.stored_plan import stored_plan
+
+    folder = Path(folder)
+    state, rows = status(folder), rows_of(folder)
+    plan = plan or stored_plan(folder)
+    found, losses = answers(plan, rows), _losses(plan, rows)
+    return (
+        power_part(plan, found, justification(plan, found), _state(state, rows), losses=losses),
+        found,
+        losses,
+    )
 
 
 def _losses(plan: "Plan", rows: "pd.DataFrame") -> "pd.DataFrame | None":
@@ -124,18 +139,10 @@ def _write_figures(part: PowerPart, beside: Path) -> list[Path]:
 
 def power_document_html(part: PowerPart) -> str:
     """The report as one HTML file."""
-    style = _packaged("style.css")
-    environment = Environment(
-        loader=DictLoader({name: _packaged(name) for name in TEMPLATES}), autoescape=True, undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
-    return environment.get_template("power_page.html.j2").render(
+    style = packaged("style.css")
+    return environment().get_template("power_page.html.j2").render(
         title=part.title, part=part, style=Markup(style), policy=content_security_policy(style),  # noqa: S704
     )  # fmt: skip
-
-
-def _packaged(name: str) -> str:
-    return resources.files("mien.reports_app").joinpath("templates", name).read_text(encoding="utf-8")
 
 
 # PDF
@@ -160,7 +167,7 @@ def pdf_files(part: PowerPart) -> dict[str, bytes]:
         ],
     }  # fmt: skip
     return {
-        "main.typ": _packaged("power.typ").encode(),
+        "main.typ": packaged("power.typ").encode(),
         "content.json": json.dumps(content, ensure_ascii=False).encode(), **pictures,
     }  # fmt: skip
 

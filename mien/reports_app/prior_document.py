@@ -8,20 +8,18 @@ evaluated. Its fonts are those inside typst, so that the same parts give the sam
 import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from importlib import resources
 from typing import Any, NamedTuple
 
-from jinja2 import DictLoader, Environment, StrictUndefined
 from markupsafe import Markup
 
 from mien.reports_app.barg import DOI, BargItem
 from mien.reports_app.documents import content_security_policy
+from mien.reports_app.fragments import environment, packaged
 from mien.reports_app.printing import breakable, figures_data, table_data
 from mien.reports_app.prior_part import PriorPart
 
 __all__ = ["BargRow", "barg_counts", "barg_rows", "prior_document_html", "prior_document_pdf"]
 
-TEMPLATES = ("page.html.j2", "prior_page.html.j2", "priors.html.j2", "table.html.j2")
 SYMBOLS: Mapping[str, str] = {"done": "✓", "not done": "✗", "not applicable": "–"}
 LIMITS = (
     "That priors were stated, checked and varied does not make them right, nor the model.",
@@ -82,13 +80,9 @@ def prior_document_html(
     parts : from `prior_part`, the main one first. barg : from `mien.reports_app.barg.barg`.
     study_name : the title. note : a sentence that stands above everything.
     """
-    style = _packaged("style.css")
+    style = packaged("style.css")
     items = barg_rows(barg)
-    environment = Environment(
-        loader=DictLoader({name: _packaged(name) for name in TEMPLATES}), autoescape=True, undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
-    return environment.get_template("prior_page.html.j2").render(
+    return environment().get_template("prior_page.html.j2").render(
         title=study_name, note=note, style=Markup(style), policy=content_security_policy(style),  # noqa: S704
         lead=_lead(parts), parts=parts, items=items, counts=barg_counts(items), limits=LIMITS,
     )  # fmt: skip
@@ -96,10 +90,6 @@ def prior_document_html(
 
 def _lead(parts: Sequence[PriorPart]) -> str:
     return parts[0].lead if parts else EMPTY
-
-
-def _packaged(name: str) -> str:
-    return resources.files("mien.reports_app").joinpath("templates", name).read_text(encoding="utf-8")
 
 
 # PDF
@@ -131,7 +121,7 @@ def _set(
         "barg": [one._asdict() | {"evidence": breakable(one.evidence)} for one in items],
     }  # fmt: skip
     files = {
-        "main.typ": _packaged("priors.typ").encode(),
+        "main.typ": packaged("priors.typ").encode(),
         "content.json": json.dumps(content, ensure_ascii=False).encode(), **pictures,
     }  # fmt: skip
     made: Any = typst.compile

@@ -16,7 +16,8 @@ from mien.reports_app.attributes import rope_widths
 from mien.reports_app.barg import barg
 from mien.reports_app.barg_evidence import Evidence, checked_priors
 from mien.reports_app.defaults import Decisions
-from mien.reports_app.documents import Checklist, family_place, study_report
+from mien.reports_app.documents import Checklist, study_report
+from mien.reports_app.effect_part import family_place
 from mien.reports_app.figures.heat_strip import heat_strip_svg
 from mien.reports_app.prior_document import barg_counts, barg_rows, prior_document_html, prior_document_pdf
 from mien.reports_app.prior_part import PriorPart, prior_part

@@ -20,6 +20,7 @@ from mien.models.factors.spec import FAMILY as CO_ACTIVATION
 from mien.models.stored_checks import StoredChecks, stored_checks, with_checks
 from mien.priors import FrozenPriors
 from mien.study.errors import SpecError
+from mien.study.files import write_whole
 from mien.study.folder import Study
 from mien.study.tables import nearest
 from mien.workflow.checking import require_complete
@@ -67,6 +68,7 @@ class StudyFit(NamedTuple):
 
 
 class _Settings(NamedTuple):
+    trials_sha256: str
     engine: str
     draws: int
     seed: int
@@ -115,8 +117,9 @@ def fit_models(  # noqa: PLR0913  (the public face)
     """
     require_complete(study)
     trials = _chosen(load_trials(study), shapes)
-    trials.attrs["recipe_sha256"] = load_prep(study)["recipe_sha256"]
-    settings = _Settings(engine, draws, seed, refit, registered)
+    prep = load_prep(study)
+    trials.attrs["recipe_sha256"] = prep["recipe_sha256"]
+    settings = _Settings(prep["trials_sha256"], engine, draws, seed, refit, registered)
     together = factors or FactorChoice()
     together = replace(together, priors={**read_priors(study, CO_ACTIVATION), **together.priors})
     if model == CO_ACTIVATION:
@@ -139,8 +142,9 @@ def _fitted(study: Study, plan: FitPlan, settings: _Settings, progress: Progress
         stored = load(path)
         if "checks" not in stored.attrs:  # an earlier version's; it is no newer for it
             made_at = (path / "fit.json").stat()
-            stored = _stored(with_checks(stored), path, sha256)
+            stored = _stored(with_checks(stored), path, sha256, settings)
             os.utime(path / "fit.json", ns=(made_at.st_atime_ns, made_at.st_mtime_ns))
+        _mark_of_these(path, settings)
         return _told(path, False, stored)
     tell = progress and (lambda done, total, _shape: progress(done, total, f"fitting {spec.name}"))
     # Every trial has effects of its own where there are curves: a gigabyte, which `mien.group_effects` draws when asked
@@ -148,7 +152,7 @@ def _fitted(study: Study, plan: FitPlan, settings: _Settings, progress: Progress
         spec, trials, participants=study.participants, **_keywords(settings), group_effects=not spec.smooths,
         frozen=frozen, registered=settings.registered, progress=tell,
     )  # fmt: skip
-    return _told(path, True, _stored(with_checks(made), path, sha256))
+    return _told(path, True, _stored(with_checks(made), path, sha256, settings))
 
 
 def _co_activation(
@@ -162,12 +166,13 @@ def _co_activation(
     also = choice.told + _told_frozen(frozen, settings)
     path, sha256 = _place(study, choice.spec, trials, settings, also=also)
     if path.exists() and not settings.refit:
+        _mark_of_these(path, settings)
         return _told(path, False, load(path))
     made = fit_factors_of(
         choice, trials, study.participants, _keywords(settings), progress, frozen=frozen,
         registered=settings.registered,
     )  # fmt: skip
-    return _told(path, True, _stored(made, path, sha256))
+    return _told(path, True, _stored(made, path, sha256, settings))
 
 
 def _frozen(study: Study, name: str, settings: _Settings) -> FrozenPriors | None:
@@ -200,7 +205,18 @@ def _place(
     return study.derivatives / "fits" / f"{spec.name}-{sha256[:8]}", sha256
 
 
-def _stored(made: xr.DataTree, path: Path, sha256: str) -> xr.DataTree:
+def _mark_of_these(path: Path, settings: _Settings) -> None:
+    """Note that a fit is one of the trials stored now, which others of their rows may have changed; it is no newer."""
+    file = path / "fit.json"
+    described, made_at = json.loads(file.read_text(encoding="utf-8")), file.stat()
+    if described.get("trials_sha256") != settings.trials_sha256:
+        described["trials_sha256"] = settings.trials_sha256
+        write_whole(file, json.dumps(described, indent=1, sort_keys=True) + "\n")
+        os.utime(file, ns=(made_at.st_atime_ns, made_at.st_mtime_ns))
+
+
+def _stored(made: xr.DataTree, path: Path, sha256: str, settings: _Settings) -> xr.DataTree:
+    made.attrs["trials_sha256"] = settings.trials_sha256
     with _out_of_the_way(path):
         save(made, path, fingerprint=sha256)
     return made

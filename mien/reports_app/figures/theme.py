@@ -6,7 +6,10 @@ own (`themed`): that is how charts follow a dark page.
 """
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
 
 __all__ = [
     "FONT",
@@ -16,6 +19,7 @@ __all__ = [
     "NEGATIVE_INK",
     "PAPER",
     "POSITIVE_INK",
+    "placed",
     "themed",
     "to_png",
     "to_svg",
@@ -73,6 +77,13 @@ def themed(svg: str) -> str:
     for colour, variable in ((INK, "ink"), (MUTED, "muted"), (GRID, "grid"), (PAPER, "ground")):
         svg = svg.replace(f'"{colour}"', f'"var(--{variable}, {colour})"')
     return svg
+
+
+def placed(chart: Any, *, label: str) -> "Markup":
+    """An Altair chart as markup in the page's colours, which templates and the app place as it is."""
+    from markupsafe import Markup
+
+    return Markup(themed(to_svg(chart, label=label)))  # noqa: S704 - made here; texts in it are escaped
 
 
 def to_png(svg: str, *, width: int) -> bytes:

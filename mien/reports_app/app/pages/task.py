@@ -1,0 +1,13 @@
+"""Films against pictures: contrasts of the task models."""
+
+from mien.reports_app.app import placing, reading
+from mien.reports_app.app.context import Context
+from mien.reports_app.app.pages.effects import of_fits
+
+__all__ = ["show"]
+
+
+def show(context: Context) -> None:
+    """The page."""
+    placing.heading("Films and pictures")
+    of_fits(context, reading.stored_fits(context.visitor, context.page, context.page))

@@ -1,0 +1,243 @@
+"""What pages read, each with the visitor whose role must have the page: no data without a role.
+
+Fits are opened lazily and kept for all visitors, read-only, under the hash of what they were made from; what is made of
+them (parts with figures) is kept too. First pages read summaries, not posteriors.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+import streamlit as st
+
+from mien.models import effects, load
+from mien.models.factors.spec import FAMILY as CO_ACTIVATION
+from mien.power.interim import Status, status
+from mien.reports_app.app.access import Visitor, require
+from mien.reports_app.app.settings import settings
+from mien.reports_app.attributes import rope_widths
+from mien.reports_app.co_activation_part import CoActivationPart, co_activation_part
+from mien.reports_app.course_parts import CoursePart, course_part, has_course
+from mien.reports_app.defaults import Decisions
+from mien.reports_app.effect_part import EffectPart, by_effect, effect_part, family_place
+from mien.reports_app.model_checks import ModelChecks, model_checks
+from mien.reports_app.power_document import answered
+from mien.reports_app.power_part import PowerPart
+from mien.study.folder import Study
+from mien.workflow.checking import quality_of
+from mien.workflow.fitting import newest_fits
+from mien.workflow.preparing import load_prep
+from mien.workflow.staleness import stale_fit, stale_preparation
+
+__all__ = [
+    "StoredFit", "checks_of", "co_activation_of", "courses_of", "decisions", "effects_of", "fit_of", "is_together",
+    "part_of", "power_part_of", "power_runs", "power_status", "preparation", "quality", "stale", "stored_fits", "study",
+]  # fmt: skip
+
+KEPT_FITS, KEPT_PARTS = 8, 64
+
+
+class StoredFit(NamedTuple):
+    """One fit of the study, as fit.json describes it.
+
+    key : of what is kept in memory. stale : why it is not one of the trials stored now.
+    """
+
+    name: str
+    path: str
+    key: str
+    family: str
+    verdict: str
+    described: Mapping[str, Any]
+    stale: tuple[str, ...]
+
+    @property
+    def model(self) -> str:
+        """The family's part of the name: valence, time, task, traits, co_activation."""
+        return self.name.partition("-")[0]
+
+
+def study() -> Study:
+    """The study of this app."""
+    return _study(str(settings().study))
+
+
+@st.cache_resource(max_entries=1)
+def _study(path: str) -> Study:
+    return Study(path)
+
+
+def decisions() -> Decisions:
+    """Limits and words."""
+    return Decisions.from_mapping(study().settings.get("decisions", {}))
+
+
+def preparation(visitor: Visitor, page: str) -> dict[str, Any] | None:
+    """prep.json; None before the first preparation."""
+    require(visitor, page)
+    return load_prep(study()) if (study().derivatives / "prep.json").exists() else None
+
+
+def stale(visitor: Visitor) -> list[str]:
+    """Why the preparation is not of the study as it is now."""
+    require(visitor, "overview")
+    return stale_preparation(study())
+
+
+def quality(visitor: Visitor, page: str) -> list[dict[str, Any]]:
+    """The quality report of every recording."""
+    require(visitor, page)
+    return [quality_of(study(), recording_id) for recording_id in study().recordings()]
+
+
+def stored_fits(visitor: Visitor, page: str, model: str = "") -> list[StoredFit]:
+    """The newest fit of each name, in the order in which reports tell them.
+
+    Parameters
+    ----------
+    model : only those of a family; "" takes all.
+    """
+    require(visitor, page)
+    prep = preparation(visitor, page)
+    found = []
+    for name, path in newest_fits(study()).items():
+        described = json.loads((path / "fit.json").read_text(encoding="utf-8"))
+        changed = (path / "fit.json").stat().st_mtime_ns
+        found.append(
+            StoredFit(
+                name, str(path), f"{described.get('fingerprint', '')}-{changed}", str(described.get("family", "")),
+                str(described.get("diagnostics", "")), described,
+                tuple(stale_fit(described, prep)) if prep else (),
+            )
+        )  # fmt: skip
+    found.sort(key=lambda one: (family_place(one.name), one.name))
+    return [one for one in found if model in ("", one.model)]
+
+
+def fit_of(visitor: Visitor, page: str, stored: StoredFit) -> Any:
+    """The fit, opened lazily; to look at, not to change."""
+    require(visitor, page)
+    return _opened(stored.key, stored.path)
+
+
+@st.cache_resource(max_entries=KEPT_FITS, show_spinner=False)
+def _opened(key: str, path: str) -> Any:
+    return load(Path(path), lazy=True)
+
+
+def effects_of(visitor: Visitor, page: str, stored: StoredFit) -> pd.DataFrame:
+    """`mien.effects` with the study's ROPE."""
+    require(visitor, page)
+    return _effects(stored.key, stored.path, decisions())
+
+
+@st.cache_resource(max_entries=KEPT_PARTS, show_spinner=False)
+def _effects(key: str, path: str, limits: Decisions) -> pd.DataFrame:
+    fit = _opened(key, path)
+    return effects(fit, rope=rope_widths(fit, limits.rope))
+
+
+def part_of(
+    visitor: Visitor, page: str, stored: StoredFit, effect: str, shapes: tuple[str, ...] = ()
+) -> EffectPart:
+    """One effect of a fit, ready to be placed.
+
+    Parameters
+    ----------
+    shapes : only these; () takes all.
+    """
+    require(visitor, page)
+    return _part(stored.key, stored.path, stored.name, effect, shapes, sides(), decisions())
+
+
+def sides() -> str:
+    """Of the recipe: "mean" or "both"."""
+    import tomllib
+
+    prep = load_prep(study())
+    return str(tomllib.loads(str(prep.get("recipe_toml", ""))).get("sides", "mean"))
+
+
+@st.cache_resource(max_entries=KEPT_PARTS, show_spinner=False)
+def _part(
+    key: str, path: str, name: str, effect: str, shapes: tuple[str, ...], sides: str, limits: Decisions
+) -> EffectPart:  # fmt: skip
+    rows = dict(by_effect(_effects(key, path, limits)))[effect]
+    if shapes:
+        rows = rows[rows["blend_shape"].isin(list(shapes))].reset_index(drop=True)
+    return effect_part(name, effect, rows, _opened(key, path), sides, limits)
+
+
+def courses_of(visitor: Visitor, page: str, stored: StoredFit) -> CoursePart | None:
+    """How the answer unfolds; None for a fit without curves."""
+    require(visitor, page)
+    return _courses(stored.key, stored.path, stored.name, decisions())
+
+
+@st.cache_resource(max_entries=KEPT_PARTS, show_spinner=False)
+def _courses(key: str, path: str, name: str, limits: Decisions) -> CoursePart | None:
+    fit = _opened(key, path)
+    return course_part(name, fit, _effects(key, path, limits), limits) if has_course(fit) else None
+
+
+def co_activation_of(visitor: Visitor, page: str, stored: StoredFit, *, full: bool) -> CoActivationPart:
+    """Which parts move together; `full` with the figures of all shapes."""
+    require(visitor, page)
+    return _together(stored.key, stored.path, stored.name, sides(), decisions(), full)
+
+
+@st.cache_resource(max_entries=KEPT_PARTS, show_spinner=False)
+def _together(
+    key: str, path: str, name: str, sides: str, limits: Decisions, full: bool
+) -> CoActivationPart:  # fmt: skip
+    return co_activation_part(name, _opened(key, path), limits, sides=sides, full=full)
+
+
+def checks_of(visitor: Visitor, page: str, stored: StoredFit) -> ModelChecks:
+    """What the checks of the model found."""
+    require(visitor, page)
+    return _checks(stored.key, stored.path, stored.name)
+
+
+@st.cache_resource(max_entries=KEPT_PARTS, show_spinner=False)
+def _checks(key: str, path: str, name: str) -> ModelChecks:
+    return model_checks(name, _opened(key, path))
+
+
+def is_together(stored: StoredFit) -> bool:
+    """Whether a fit is one of co-activation."""
+    return stored.family == CO_ACTIVATION
+
+
+# Power
+
+
+def power_runs(visitor: Visitor, page: str) -> dict[str, Path]:
+    """Name → folder of the study's power runs, the newest first."""
+    require(visitor, page)
+    found = [path.parent for path in (study().derivatives / "power").glob("*/plan.json")]
+    return {path.name: path for path in sorted(found, key=lambda path: -(path / "plan.json").stat().st_mtime)}
+
+
+def power_status(visitor: Visitor, page: str, folder: Path) -> Status:
+    """How far a run is."""
+    require(visitor, page)
+    return status(folder)
+
+
+def power_part_of(visitor: Visitor, page: str, folder: Path, rows_sha256: str) -> PowerPart:
+    """What a run says.
+
+    Parameters
+    ----------
+    rows_sha256 : of its rows now.
+    """
+    require(visitor, page)
+    return _power_part(str(folder), rows_sha256)
+
+
+@st.cache_resource(max_entries=KEPT_PARTS, show_spinner=False)
+def _power_part(folder: str, rows_sha256: str) -> PowerPart:
+    return answered(folder)[0]
