@@ -4,5 +4,6 @@ server      how it is started: one study, this machine, hardened
 main        the script that Streamlit runs; shell: who looks, which pages
 settings    what it was told; access: roles, and who may see what
 reading     what pages read, guarded by role, kept in memory under hashes
-placing     ways to place content; pages/: the pages
+placing     ways to place content; screens/: a module for every page (a folder "pages" beside the script would
+                be taken by Streamlit for pages of its own)
 """

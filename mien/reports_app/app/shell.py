@@ -75,7 +75,7 @@ def _view(visitor: Visitor) -> str:
 
 
 def _shown(visitor: Visitor, name: str, view: str) -> None:
-    page: Callable[[Context], Any] = import_module(f"mien.reports_app.app.pages.{name}").show
+    page: Callable[[Context], Any] = import_module(f"mien.reports_app.app.screens.{name}").show
     try:
         page(Context(visitor, name, view))
     except NotAllowedError:

@@ -2,7 +2,7 @@
 
 from mien.reports_app.app import placing, reading
 from mien.reports_app.app.context import Context
-from mien.reports_app.app.pages.effects import of_fits
+from mien.reports_app.app.screens.effects import of_fits
 
 __all__ = ["show"]
 

@@ -2,7 +2,6 @@
 
 import streamlit as st
 
-from mien.reports_app import wording
 from mien.reports_app.app import placing, reading
 from mien.reports_app.app.choosing import chosen_effect, chosen_fit, chosen_shapes
 from mien.reports_app.app.context import Context
@@ -34,7 +33,6 @@ def of_fits(context: Context, fits: list[reading.StoredFit]) -> None:
         st.info("No shape is left: choose another region or side.")
         return
     part = reading.part_of(visitor, page, fit, effect, shapes or ())
-    st.markdown(f"#### {wording.effect_title(effect)}")
     placing.sheet(
         fragment("effects", "effect", part, 1, True, fit.name, reading.decisions()),
         key=f"{fit.key}-{effect}-{shapes}",

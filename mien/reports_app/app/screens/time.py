@@ -3,7 +3,7 @@
 from mien.reports_app.app import placing, reading
 from mien.reports_app.app.choosing import chosen_fit
 from mien.reports_app.app.context import Context
-from mien.reports_app.app.pages.effects import of_fits
+from mien.reports_app.app.screens.effects import of_fits
 from mien.reports_app.fragments import fragment
 
 __all__ = ["show"]
