@@ -1,5 +1,7 @@
 """Controls that several pages have; what is chosen stands in the address, so that a link leads to the same view."""
 
+from collections.abc import Callable, Sequence
+
 import pandas as pd
 import streamlit as st
 
@@ -9,9 +11,37 @@ from mien.reports_app.app.reading import StoredFit
 from mien.reports_app.effect_part import asked, by_effect
 from mien.study.blend_shapes import BLEND_SHAPES, REGIONS
 
-__all__ = ["chosen_effect", "chosen_fit", "chosen_shapes", "no_fit"]
+__all__ = ["addressed", "chosen_effect", "chosen_fit", "chosen_shapes", "no_fit", "one_of"]
 
 ALL = "all"
+Control = Callable[[int, str], str | None]
+
+
+def addressed(name: str, options: Sequence[str], control: Control) -> str:
+    """What is chosen of some options; the address says it, and decides what is chosen at first.
+
+    Parameters
+    ----------
+    name : in the address. control : places the widget, given the place of what is chosen at first and its key.
+    """
+    asked = st.query_params.get(name, "")
+    chosen = control(options.index(asked) if asked in options else 0, f"chosen-{name}")
+    chosen = chosen if chosen in options else options[0]
+    if chosen != options[0]:
+        st.query_params[name] = chosen
+    elif name in st.query_params:
+        del st.query_params[name]
+    return chosen
+
+
+def one_of(label: str, name: str, options: Sequence[str], words: Callable[[str], str] = str) -> str:
+    """A list to choose from; the first where there is no choice."""
+    if len(options) == 1:
+        return options[0]
+    return addressed(
+        name, options,
+        lambda place, key: st.selectbox(label, options, place, key=f"{key}-{'|'.join(options)}", format_func=words),
+    )  # fmt: skip
 
 
 def no_fit(context: Context, command: str) -> None:
@@ -25,10 +55,7 @@ def chosen_fit(context: Context, fits: list[StoredFit]) -> StoredFit | None:
         no_fit(context, f"mien fit STUDY --model {'valence' if context.page == 'effects' else context.page}")
         return None
     names = [one.name for one in fits]
-    if len(names) == 1:
-        return fits[0]
-    name = st.selectbox("Model", names, key="model", bind="query-params")
-    return fits[names.index(name)] if name in names else fits[0]
+    return fits[names.index(one_of("Model", "model", names))]
 
 
 def chosen_effect(table: pd.DataFrame, fit: StoredFit) -> str:
@@ -36,12 +63,7 @@ def chosen_effect(table: pd.DataFrame, fit: StoredFit) -> str:
     found = by_effect(table)
     first = [name for name, _ in asked(fit.name, found)]
     names = first + [name for name, _ in found if name not in first]
-    if len(names) == 1:
-        return names[0]
-    chosen = st.selectbox(
-        "Effect", names, key="effect", bind="query-params", format_func=wording.effect_title
-    )
-    return chosen if chosen in names else names[0]
+    return one_of("Effect", "effect", names, wording.effect_title)
 
 
 def chosen_shapes(table: pd.DataFrame, effect: str) -> tuple[str, ...] | None:
@@ -51,9 +73,9 @@ def chosen_shapes(table: pd.DataFrame, effect: str) -> tuple[str, ...] | None:
     regions = [name for name in (*REGIONS, "contrast") if name in region_of.values()]
     if len(regions) < 2:
         return None
-    region = st.selectbox("Region", [ALL, *regions], key="region", bind="query-params")
+    region = one_of("Region", "region", [ALL, *regions])
     sided = sorted({_side(shape) for shape in region_of} & {"left", "right"})
-    side = st.selectbox("Side", [ALL, *sided], key="side", bind="query-params") if sided else ALL
+    side = one_of("Side", "side", [ALL, *sided])
     if (region, side) == (ALL, ALL):
         return None
     return tuple(

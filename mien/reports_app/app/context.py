@@ -4,7 +4,12 @@ from typing import NamedTuple
 
 from mien.reports_app.app.access import Visitor
 
-__all__ = ["Context"]
+__all__ = ["TITLES", "Context"]
+
+TITLES = {
+    "overview": "Overview", "effects": "Effects", "time": "Time", "task": "Films and pictures", "traits": "Traits",
+    "together": "Co-activation", "person": "One person", "checks": "Checks", "power": "Power", "about": "About",
+}  # fmt: skip
 
 
 class Context(NamedTuple):
@@ -18,6 +23,11 @@ class Context(NamedTuple):
     visitor: Visitor
     page: str
     view: str
+
+    @property
+    def title(self) -> str:
+        """The page's, which is also its name in the list of pages."""
+        return TITLES[self.page]
 
     @property
     def statistical(self) -> bool:

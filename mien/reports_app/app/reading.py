@@ -25,6 +25,7 @@ from mien.reports_app.effect_part import EffectPart, by_effect, effect_part, fam
 from mien.reports_app.model_checks import ModelChecks, model_checks
 from mien.reports_app.power_document import answered
 from mien.reports_app.power_part import PowerPart
+from mien.reports_app.study_part import Exclusions, exclusions
 from mien.study.folder import Study
 from mien.workflow.checking import quality_of
 from mien.workflow.fitting import newest_fits
@@ -32,7 +33,7 @@ from mien.workflow.preparing import load_prep
 from mien.workflow.staleness import stale_fit, stale_preparation
 
 __all__ = [
-    "StoredFit", "checks_of", "co_activation_of", "courses_of", "decisions", "effects_of", "fit_of", "is_together",
+    "StoredFit", "checks_of", "co_activation_of", "courses_of", "decisions", "effects_of", "exclusions_of", "fit_of", "is_together",
     "part_of", "power_part_of", "power_runs", "power_status", "preparation", "quality", "stale", "stored_fits", "study",
 ]  # fmt: skip
 
@@ -78,6 +79,17 @@ def preparation(visitor: Visitor, page: str) -> dict[str, Any] | None:
     """prep.json; None before the first preparation."""
     require(visitor, page)
     return load_prep(study()) if (study().derivatives / "prep.json").exists() else None
+
+
+def exclusions_of(visitor: Visitor, page: str, prep: Mapping[str, Any]) -> Exclusions:
+    """What was left out, with its figures."""
+    require(visitor, page)
+    return _exclusions(str(prep["trials_sha256"]), json.dumps(prep))
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _exclusions(key: str, prep: str) -> Exclusions:
+    return exclusions(json.loads(prep))
 
 
 def stale(visitor: Visitor) -> list[str]:

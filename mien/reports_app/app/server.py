@@ -7,8 +7,10 @@ let the page load nothing from elsewhere and be framed by nobody.
 import base64
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 from mien.reports_app.app.settings import Settings, configure
@@ -124,7 +126,16 @@ def app_of(told: Settings, *, secrets: Mapping[str, Any] | None = None) -> "App"
     from streamlit.starlette import App
 
     configure(told)
-    return App(SCRIPT, middleware=[Middleware(_Headers)], secrets=secrets)
+    return App(SCRIPT, middleware=[Middleware(_Headers)], secrets=secrets, lifespan=_warmed)
+
+
+@asynccontextmanager
+async def _warmed(_app: Any) -> AsyncIterator[None]:
+    """While it serves: first, beside it, what pages need is imported and made."""
+    from mien.reports_app.app.warming import warm
+
+    Thread(target=warm, name="warming", daemon=True).start()
+    yield
 
 
 def serve(

@@ -9,16 +9,13 @@ from typing import Any
 import streamlit as st
 
 from mien.reports_app.app.access import LOCAL, PAGES, NotAllowedError, Visitor, visitor_of
-from mien.reports_app.app.context import Context
+from mien.reports_app.app.choosing import addressed
+from mien.reports_app.app.context import TITLES, Context
 from mien.reports_app.app.settings import settings
 from mien.study.errors import MienError
 
-__all__ = ["TITLES", "show"]
+__all__ = ["show"]
 
-TITLES = {
-    "overview": "Overview", "effects": "Effects", "time": "Time", "task": "Pictures and films", "traits": "Traits",
-    "together": "What moves together", "person": "One person", "checks": "Checks", "power": "Power", "about": "About",
-}  # fmt: skip
 CLINICAL = ("overview", "effects", "person", "about")
 ICON = str(Path(__file__).with_name("icon.png"))  # Streamlit fetches its own icons from elsewhere
 VIEWS = ("clinical", "statistical")
@@ -67,11 +64,13 @@ def _view(visitor: Visitor) -> str:
     if not any(visitor.may(name) for name in PAGES if name not in _clinical(visitor)):
         return "clinical"
     with st.sidebar:
-        chosen = st.segmented_control(
-            "View", VIEWS, default="clinical", required=True, key="view", bind="query-params",
-            format_func=str.capitalize, help="Clinical: plain language. Statistical: every model and every number.",
+        return addressed(
+            "view", VIEWS,
+            lambda place, key: st.segmented_control(
+                "View", VIEWS, default=VIEWS[place], required=True, key=key, format_func=str.capitalize,
+                help="Clinical: plain language. Statistical: every model and every number.",
+            ),
         )  # fmt: skip
-    return str(chosen)
 
 
 def _shown(visitor: Visitor, name: str, view: str) -> None:

@@ -11,7 +11,7 @@ __all__ = ["show"]
 
 def show(context: Context) -> None:
     """The page."""
-    placing.heading("About")
+    placing.heading(context.title)
     st.subheader("Words", anchor=False)
     for term, meaning in GLOSSARY.items():
         st.markdown(f"**{term}** — {meaning}")

@@ -14,7 +14,7 @@ __all__ = ["show"]
 def show(context: Context) -> None:
     """The page."""
     visitor, page = context.visitor, context.page
-    placing.heading("Can the numbers be trusted?")
+    placing.heading(context.title)
     fit = chosen_fit(context, reading.stored_fits(visitor, page))
     if fit is None:
         return

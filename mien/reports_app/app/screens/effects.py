@@ -12,7 +12,7 @@ __all__ = ["of_fits", "show"]
 
 def show(context: Context) -> None:
     """The page."""
-    placing.heading("Where the face differed")
+    placing.heading(context.title)
     of_fits(
         context, [one for one in reading.stored_fits(context.visitor, context.page) if one.model == "valence"]
     )

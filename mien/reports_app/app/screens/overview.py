@@ -7,7 +7,7 @@ from mien.reports_app import tables
 from mien.reports_app.app import placing, reading
 from mien.reports_app.app.context import Context
 from mien.reports_app.fragments import fragment
-from mien.reports_app.study_part import exclusions, facts, verdicts
+from mien.reports_app.study_part import facts, verdicts
 
 __all__ = ["show"]
 
@@ -42,7 +42,10 @@ def show(context: Context) -> None:
         fragment("recordings", "recordings", tables.quality_table(quality), verdicts(quality), []),
         key="quality",
     )
-    placing.sheet(fragment("recordings", "exclusions", prep, "", exclusions(prep)), key="exclusions")
+    placing.sheet(
+        fragment("recordings", "exclusions", prep, "", reading.exclusions_of(visitor, page, prep)),
+        key="exclusions",
+    )
 
 
 def _verdicts(fits: list[reading.StoredFit]) -> pd.DataFrame:

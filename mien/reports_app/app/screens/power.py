@@ -12,7 +12,7 @@ __all__ = ["show"]
 def show(context: Context) -> None:
     """The page."""
     visitor, page = context.visitor, context.page
-    placing.heading("Planning the next study")
+    placing.heading(context.title)
     runs = reading.power_runs(visitor, page)
     if not runs:
         st.info(

@@ -9,5 +9,5 @@ __all__ = ["show"]
 
 def show(context: Context) -> None:
     """The page."""
-    placing.heading("Films and pictures")
+    placing.heading(context.title)
     of_fits(context, reading.stored_fits(context.visitor, context.page, context.page))

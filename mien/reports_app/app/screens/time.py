@@ -11,7 +11,7 @@ __all__ = ["show"]
 
 def show(context: Context) -> None:
     """The page."""
-    placing.heading("How the answer unfolds")
+    placing.heading(context.title)
     fits = reading.stored_fits(context.visitor, context.page, "time")
     fit = chosen_fit(context, fits)
     if fit is None:
