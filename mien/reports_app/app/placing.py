@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from mien.reports_app.fragments import app_style, fragment
 
-__all__ = ["heading", "sheet", "table", "warnings"]
+__all__ = ["heading", "paragraph", "sheet", "table", "warnings"]
 
 # Sets the HTML that Python made (texts in it are escaped there); it runs no script, as it is set and not parsed.
 SCRIPT = """
@@ -46,6 +46,11 @@ def sheet(html: Markup, *, key: str) -> None:
 def table(frame: Any, caption: str, *, key: str, classes: str = "plain", labels: int = 1) -> None:
     """A table with its caption, the first `labels` columns as headers of rows."""
     sheet(fragment("table", "table", frame, caption, classes, labels), key=key)
+
+
+def paragraph(text: str, *, key: str) -> None:
+    """A text as it is, whatever characters stand in it."""
+    sheet(Markup("<p>{}</p>").format(text), key=key)
 
 
 def heading(title: str, lead: str = "") -> None:

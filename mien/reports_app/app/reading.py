@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 import streamlit as st
 
@@ -25,16 +26,19 @@ from mien.reports_app.effect_part import EffectPart, by_effect, effect_part, fam
 from mien.reports_app.model_checks import ModelChecks, model_checks
 from mien.reports_app.power_document import answered
 from mien.reports_app.power_part import PowerPart
+from mien.reports_app.prior_part import PriorPart, prior_part
 from mien.reports_app.study_part import Exclusions, exclusions
 from mien.study.folder import Study
 from mien.workflow.checking import quality_of
 from mien.workflow.fitting import newest_fits
 from mien.workflow.preparing import load_prep
+from mien.workflow.prior_checks import stored_check, stored_sensitivity
 from mien.workflow.staleness import stale_fit, stale_preparation
 
 __all__ = [
-    "StoredFit", "checks_of", "co_activation_of", "courses_of", "decisions", "effects_of", "exclusions_of", "fit_of", "is_together",
-    "part_of", "power_part_of", "power_runs", "power_status", "preparation", "quality", "stale", "stored_fits", "study",
+    "StoredFit", "checks_of", "co_activation_of", "courses_of", "decisions", "draws_of", "effects_of",
+    "exclusions_of", "fit_of", "is_together", "parameters_of", "part_of", "power_part_of", "power_runs",
+    "power_status", "preparation", "priors_of", "quality", "shapes_of", "stale", "stored_fits", "study",
 ]  # fmt: skip
 
 KEPT_FITS, KEPT_PARTS = 8, 64
@@ -216,6 +220,52 @@ def checks_of(visitor: Visitor, page: str, stored: StoredFit) -> ModelChecks:
 @st.cache_resource(max_entries=KEPT_PARTS, show_spinner=False)
 def _checks(key: str, path: str, name: str) -> ModelChecks:
     return model_checks(name, _opened(key, path))
+
+
+def parameters_of(visitor: Visitor, page: str, stored: StoredFit) -> list[str]:
+    """What was drawn besides single persons', stimuli's and trials' effects: one number for each shape, or one."""
+    fit = fit_of(visitor, page, stored)["posterior"].to_dataset()
+    plain = {"chain", "draw", "blend_shape"}
+    return [str(name) for name, one in fit.data_vars.items() if plain >= set(one.dims)]
+
+
+def draws_of(visitor: Visitor, page: str, stored: StoredFit, parameter: str, shape: str) -> np.ndarray:
+    """(chain, draw) of one parameter.
+
+    Parameters
+    ----------
+    shape : "" where the fit has one outcome.
+    """
+    one = fit_of(visitor, page, stored)["posterior"][parameter]
+    if "blend_shape" in one.dims:
+        one = one.sel(blend_shape=shape)
+    return one.transpose("chain", "draw").to_numpy()
+
+
+def shapes_of(visitor: Visitor, page: str, stored: StoredFit) -> list[str]:
+    """Outcomes of a fit; [""] where it has one."""
+    posterior = fit_of(visitor, page, stored)["posterior"]
+    return (
+        [str(name) for name in posterior["blend_shape"].to_numpy()]
+        if "blend_shape" in posterior.coords
+        else [""]
+    )
+
+
+def priors_of(visitor: Visitor, page: str, stored: StoredFit) -> PriorPart:
+    """What the fit assumed, why, and whether it mattered."""
+    require(visitor, page)
+    return _priors(stored.key, stored.path, stored.name, decisions())
+
+
+@st.cache_resource(max_entries=KEPT_PARTS, show_spinner=False)
+def _priors(key: str, path: str, name: str, limits: Decisions) -> PriorPart:
+    fit = _opened(key, path)
+    told = stored_sensitivity(Path(path), name)
+    return prior_part(
+        name, fit, predictive=stored_check(study(), name, fit), scaling=told.scaling if told else None,
+        widths=told.widths if told else None, decisions=limits, full=False,
+    )  # fmt: skip
 
 
 def is_together(stored: StoredFit) -> bool:

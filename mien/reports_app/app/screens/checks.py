@@ -1,12 +1,17 @@
-"""Can the numbers be trusted? Diagnostics of each fit, checks of each model, the methods text."""
+"""Can the numbers be trusted? Diagnostics, chains, checks of the model, what the priors assumed, how to do it again."""
+
+import json
 
 import streamlit as st
 
 from mien.reports_app import methods, tables
 from mien.reports_app.app import placing, reading
-from mien.reports_app.app.choosing import chosen_fit
+from mien.reports_app.app.choosing import chosen_fit, one_of
 from mien.reports_app.app.context import Context
+from mien.reports_app.figures.chains import rank_bars, traces
+from mien.reports_app.figures.theme import placed
 from mien.reports_app.fragments import fragment
+from mien.reports_app.wording import effect_title, movement
 
 __all__ = ["show"]
 
@@ -24,9 +29,52 @@ def show(context: Context) -> None:
     placing.table(
         tables.diagnostics_table(found, {fit.name: tree}), "Checks of the computation", key="diagnostics"
     )
+    _chains(context, fit)
     checked = reading.checks_of(visitor, page, fit)
     placing.sheet(fragment("model_checks", "model_checks", [checked]), key=f"checks-{fit.key}")
+    if not reading.is_together(fit):
+        part = reading.priors_of(visitor, page, fit)
+        placing.sheet(fragment("priors", "priors", part, 1, True), key=f"priors-{fit.key}")
     st.subheader("How it was done", anchor=False)
-    st.text(" ".join(methods.methods_sentences(fit.name, tree)))
-    with st.expander("The model as data"):
-        st.json(dict(fit.described.get("model_spec", {})))
+    placing.paragraph(" ".join(methods.methods_sentences(fit.name, tree)), key="methods")
+    _again(fit)
+
+
+def _chains(context: Context, fit: reading.StoredFit) -> None:
+    """Ranks and traces of one parameter of one shape."""
+    visitor, page = context.visitor, context.page
+    names = reading.parameters_of(visitor, page, fit)
+    if not names:
+        return
+    with st.container(horizontal=True):
+        name = one_of("Parameter", "parameter", names, effect_title)
+        shape = one_of("Shape", "shape", reading.shapes_of(visitor, page, fit), movement)
+    values = reading.draws_of(visitor, page, fit, name, shape)
+    of = f"{name}, {shape}" if shape else name
+    left, right = st.columns(2)
+    with left:
+        placing.sheet(
+            placed(rank_bars(values, name=name), label=f"Ranks of the draws of {of} by chain"), key="ranks"
+        )
+    with right:
+        placing.sheet(
+            placed(traces(values, name=name), label=f"Draws of {of} in their order, by chain"), key="traces"
+        )
+    st.caption(
+        "Left: ranks of each chain's draws among all; even bars mean that the chains tell the same. Right: the draws "
+        "in their order; where draws come from weights, their order says nothing."
+    )
+
+
+def _again(fit: reading.StoredFit) -> None:
+    """The model as data, and the lines that fit it again."""
+    spec = json.dumps(fit.described.get("model_spec", {}), indent=1, ensure_ascii=False)
+    with st.expander("Fit it again"):
+        st.code(
+            'import json\nimport mien\n\nstudy = mien.Study("STUDY")\ntrials = mien.prepare(study)\n'
+            f"spec = mien.models.{'FactorSpec' if reading.is_together(fit) else 'ModelSpec'}.from_json(SPEC)\n"
+            f"fit = mien.fit(spec, trials, participants=study.participants, seed={fit.described.get('seed', 0)})",
+            language="python",
+        )
+        st.markdown("SPEC:")
+        st.code(spec, language="json")

@@ -42,10 +42,8 @@ def show(context: Context) -> None:
         fragment("recordings", "recordings", tables.quality_table(quality), verdicts(quality), []),
         key="quality",
     )
-    placing.sheet(
-        fragment("recordings", "exclusions", prep, "", reading.exclusions_of(visitor, page, prep)),
-        key="exclusions",
-    )
+    left_out = reading.exclusions_of(visitor, page, prep)
+    placing.sheet(fragment("recordings", "exclusions", prep, "", left_out), key="exclusions")
 
 
 def _verdicts(fits: list[reading.StoredFit]) -> pd.DataFrame:
