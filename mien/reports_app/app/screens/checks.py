@@ -35,7 +35,7 @@ def show(context: Context) -> None:
     if not reading.is_together(fit):
         part = reading.priors_of(visitor, page, fit)
         placing.sheet(fragment("priors", "priors", part, 1, True), key=f"priors-{fit.key}")
-    st.subheader("How it was done", anchor=False)
+    st.header("How it was done", anchor=False)
     placing.paragraph(" ".join(methods.methods_sentences(fit.name, tree)), key="methods")
     _again(fit)
 
@@ -60,9 +60,10 @@ def _chains(context: Context, fit: reading.StoredFit) -> None:
         placing.sheet(
             placed(traces(values, name=name), label=f"Draws of {of} in their order, by chain"), key="traces"
         )
-    st.caption(
+    placing.paragraph(
         "Left: ranks of each chain's draws among all; even bars mean that the chains tell the same. Right: the draws "
-        "in their order; where draws come from weights, their order says nothing."
+        "in their order; where draws come from weights, their order says nothing.",
+        key="chains",
     )
 
 
