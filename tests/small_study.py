@@ -16,7 +16,9 @@ __all__ = ["make_small_study"]
 SHAPES = ("mouthSmile", "mouthFrown")
 
 
-def make_small_study(folder: Path, *, models: tuple[str, ...] = ("valence",), shapes: tuple[str, ...] = SHAPES) -> Study:
+def make_small_study(
+    folder: Path, *, models: tuple[str, ...] = ("valence",), shapes: tuple[str, ...] = SHAPES
+) -> Study:
     """Raw takes in folder/raw, the study in folder/demo-study."""
     design = Design(participants=6, pictures_per_valence=6, films_per_valence=2, picture_s=3.0, film_s=4.0)
     write_raw_study(folder / "raw", design, seed=1, workers=1)

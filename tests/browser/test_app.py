@@ -35,7 +35,9 @@ DONE = """() => {
 def served(tmp_path_factory):
     """The app of a small study, as a user starts it."""
     folder = tmp_path_factory.mktemp("app")
-    study = make_small_study(folder, models=("valence", "task"), shapes=("mouthSmile", "mouthFrown", "browDown"))
+    study = make_small_study(
+        folder, models=("valence", "task"), shapes=("mouthSmile", "mouthFrown", "browDown")
+    )
     command = [sys.executable, "-m", "mien.cli", "app", str(study.path), "--headless", "--port", str(PORT)]
     log = folder / "app.log"
     with log.open("w") as stream:
@@ -59,13 +61,17 @@ def served(tmp_path_factory):
 @contextmanager
 def opened(browser, path, *, scheme="light", width=1300):
     """A page in a fresh context, what it asked for, and what it complained of."""
-    context = browser.new_context(viewport={"width": width, "height": 1000}, color_scheme=scheme, bypass_csp=False)
+    context = browser.new_context(
+        viewport={"width": width, "height": 1000}, color_scheme=scheme, bypass_csp=False
+    )
     page, requests, complaints = context.new_page(), [], []
     page.on("request", lambda request: requests.append(request.url))
     page.on(
         "console",
-        lambda message: message.type in ("error", "warning")
-        and complaints.append((message.text, message.location.get("url", ""))),
+        lambda message: (
+            message.type in ("error", "warning")
+            and complaints.append((message.text, message.location.get("url", "")))
+        ),
     )
     page.on("pageerror", lambda error: complaints.append((str(error), "")))
     page.goto(f"{ADDRESS}/{path}")
@@ -109,7 +115,10 @@ def test_everyone_can_use_every_page(browser, served, path, scheme):
         settled(page)
         page.add_script_tag(content=script)
         found = page.evaluate("() => axe.run(document, {resultTypes: ['violations']})")
-        told = [(one["id"], one["impact"], [node["html"][:120] for node in one["nodes"]]) for one in found["violations"]]
+        told = [
+            (one["id"], one["impact"], [node["html"][:120] for node in one["nodes"]])
+            for one in found["violations"]
+        ]
         assert told == []
 
 
@@ -122,7 +131,7 @@ def test_axe_sees_a_picture_without_a_text_and_a_faint_text(browser, served):
         settled(page)
         page.evaluate(
             "() => document.querySelector('h1').insertAdjacentHTML('afterend',"
-            " '<img src=\"data:,\"><p style=\"color: #ddd; background: #fff\">faint</p>')"
+            ' \'<img src="data:,"><p style="color: #ddd; background: #fff">faint</p>\')'
         )
         page.add_script_tag(content=script)
         found = page.evaluate("() => axe.run(document, {resultTypes: ['violations']})")
@@ -146,7 +155,9 @@ def test_the_two_views_have_their_pages(browser, served):
     with opened(browser, "") as (page, _, _):
         sidebar = page.locator("[data-testid=stSidebarNav]")
         assert sidebar.get_by_role("link").all_inner_texts() == ["Overview", "Effects", "One person", "About"]
-        page.get_by_role("radio", name="Statistical").or_(page.get_by_role("button", name="Statistical")).first.click()
+        page.get_by_role("radio", name="Statistical").or_(
+            page.get_by_role("button", name="Statistical")
+        ).first.click()
         page.wait_for_url("**view=statistical**")
         settled(page)
         assert len(sidebar.get_by_role("link").all_inner_texts()) == 10
