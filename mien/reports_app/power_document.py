@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Written", "power_document_html", "power_document_pdf", "write_power_report"]
 
-TEMPLATES = ("page.html.j2", "power_page.html.j2", "table.html.j2")
+TEMPLATES = ("page.html.j2", "power_page.html.j2", "blocks.html.j2", "table.html.j2")
 PNG_WIDTH = 1600  # px
 
 
