@@ -573,7 +573,9 @@ def report(
     language: Annotated[str, typer.Option(help="of a person's report: en or de")] = "en",
     out: Annotated[
         Path | None,
-        typer.Option(help="the file (default derivatives/mien/reports/report.html, or sub-ID.html of a person)"),
+        typer.Option(
+            help="the file (default derivatives/mien/reports/report.html, or sub-ID.html of a person)"
+        ),
     ] = None,
 ) -> int:
     """Write the study's report, or one person's, as one self-contained file."""

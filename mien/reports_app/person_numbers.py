@@ -17,25 +17,16 @@ from mien.models.refit import levels_of_factor
 from mien.models.spec import ModelSpec
 from mien.reports_app.attributes import failures
 from mien.reports_app.defaults import Decisions
+from mien.reports_app.person_means import of_person, valid_trials
 from mien.reports_app.rows import Row, by_region
 from mien.study.blend_shapes import SET_APART, region
 from mien.study.errors import FitError
 
-__all__ = [
-    "DOTS",
-    "Person",
-    "Quality",
-    "main_shapes",
-    "of_person",
-    "person_numbers",
-    "quality_of_person",
-    "valid_trials",
-]
+__all__ = ["DOTS", "Person", "Quality", "main_shapes", "person_numbers", "quality_of_person", "recording_key"]
 
 DOTS = 20  # each is 5 % of what is probable
 TERM = "valence"
 CI_PROB = 0.95
-TRIAL = ["session", "task", "run", "trial"]
 SHOWN = 8  # movements on the first page
 CONTRASTED = ("negative", "positive")
 
@@ -69,19 +60,6 @@ class Person(NamedTuple):
     trials: Mapping[str, int]
 
 
-def of_person(trials: pd.DataFrame, person: str) -> pd.DataFrame:
-    """The person's rows of a trials table."""
-    return trials[trials["participant"].astype("str") == person]  # pyright: ignore[reportReturnType]
-
-
-def valid_trials(trials: pd.DataFrame, person: str) -> pd.DataFrame:
-    """Valid trials of the person, (blend_shape, valence) → how many; kept rows only."""
-    mine: Any = of_person(trials, person)
-    mine = mine[(mine["excluded"] == "") & mine["activation"].notna()]
-    once = mine[["blend_shape", "valence", *TRIAL]].astype("str").drop_duplicates()
-    return once.groupby(["blend_shape", "valence"]).size().unstack(fill_value=0)
-
-
 def quality_of_person(quality: Sequence[Mapping[str, Any]], trials: pd.DataFrame, person: str) -> Quality:
     """The person's recordings and the worst verdict among those that trials come from."""
     mine = [one for one in quality if str(one["source"]).startswith(f"sub-{person}_")]
@@ -106,7 +84,10 @@ def quality_of_person(quality: Sequence[Mapping[str, Any]], trials: pd.DataFrame
 
 def recording_key(source: str) -> tuple[str, str, str]:
     """(session, task, run) of `sub-01_ses-2_task-met_run-1_…`; session and run "1" where there is one."""
-    parts = dict(part.partition("-")[::2] for part in source.split("_"))
+    parts: dict[str, str] = {}
+    for part in source.split("_"):
+        key, _, label = part.partition("-")
+        parts[key] = label
     return parts.get("ses", "1"), parts.get("task", ""), parts.get("run", "1")
 
 
@@ -129,7 +110,8 @@ def person_numbers(
     found = standing(fit, person) if known else _scored(fit, person, trials, participants)
     if TERM not in found["participant_term"].to_numpy():
         raise FitError(
-            f"report: expected a model with ({TERM} | participant), found {fit.attrs['formula']!r}: fit a valence model."
+            f"report: expected a model with ({TERM} | participant), found {fit.attrs['formula']!r}: fit a "
+            "valence model."
         )
     found = found.isel(participant=0).sel(participant_term=TERM)
     if "blend_shape" not in found.dims:
@@ -161,7 +143,7 @@ def _scored(fit: xr.DataTree, person: str, trials: pd.DataFrame, participants: p
     return score(fit, mine, participants=participants)
 
 
-def _count(counts: pd.DataFrame, members: Sequence[str], valence: str) -> int:
+def _count(counts: Any, members: Sequence[str], valence: str) -> int:
     """Valid trials of a shape, or of the shape of a contrast that has fewest."""
     if valence not in counts:
         return 0
@@ -176,7 +158,8 @@ def _told(found: xr.Dataset) -> Row:
     positive = float((contrast > 0).mean())
     return {
         "mean": float(contrast.mean()), "sd": float(contrast.std(ddof=1)), "eti_lower": float(lower),
-        "eti_upper": float(upper), "p_direction": max(positive, 1 - positive), "direction": 1 if positive >= 0.5 else -1,
+        "eti_upper": float(upper), "p_direction": max(positive, 1 - positive),
+        "direction": 1 if positive >= 0.5 else -1,
         "percentile": float(middle), "percentile_lower": float(low), "percentile_upper": float(high),
         "dots": np.quantile(place, (np.arange(DOTS) + 0.5) / DOTS).tolist(), "unshrunk": float(found["unshrunk"]),
         "observed_percentile": float(found["observed_percentile"]),
@@ -195,8 +178,8 @@ def main_shapes(fit: xr.DataTree, rows: Sequence[Row], *, flag: float, most: int
     if "blend_shape" not in draws.dims:
         return told[:1]
     draws = draws.sel(blend_shape=told)
-    sure = (draws.mean(("chain", "draw")) / draws.std(("chain", "draw"))).to_series()
-    positive = (draws > 0).mean(("chain", "draw")).to_series()
+    sure: Any = (draws.mean(("chain", "draw")) / draws.std(("chain", "draw"))).to_series()
+    positive: Any = (draws > 0).mean(("chain", "draw")).to_series()
     order = sorted(told, key=lambda name: -abs(sure[name]))
     flagged = [name for name in order if max(positive[name], 1 - positive[name]) >= flag]
     return (flagged if len(flagged) >= 3 else order[:3])[:most]

@@ -17,17 +17,17 @@ from mien.reports_app.defaults import Decisions
 from mien.reports_app.figures.face_legend import LegendWords
 from mien.reports_app.figures.face_map import face_map_svg
 from mien.reports_app.figures.quantile_dots import DotRow, quantile_dots
+from mien.reports_app.person_means import valid_trials
 from mien.reports_app.person_numbers import (
     Person,
     Quality,
     main_shapes,
     person_numbers,
     quality_of_person,
-    valid_trials,
 )
 from mien.reports_app.person_sections import Told, sections
 from mien.reports_app.person_writing import decimal_commas, dot_row
-from mien.reports_app.power_blocks import Picture, Section, picture
+from mien.reports_app.power_blocks import Picture, Points, Section, picture
 from mien.reports_app.rows import Row, by_size
 from mien.reports_app.texts import Texts
 from mien.study.blend_shapes import BILATERAL_NAMES, NAMES, SET_APART
@@ -130,7 +130,7 @@ def person_part(  # noqa: PLR0913  (what a report needs, by name)
 
 
 def _texts_of(section: Section) -> list[str]:
-    return [text for block in section.blocks if block.kind == "points" for text in block.texts]
+    return [text for block in section.blocks if isinstance(block, Points) for text in block.texts]
 
 
 def _moment(created: str) -> int:
@@ -223,7 +223,9 @@ def _face(rows: Sequence[Row], person: str, sides: str, texts: Texts) -> Picture
         str(row["blend_shape"]): row for row in rows if row["blend_shape"] in places and not row["reason"]
     }
     label = texts("person.face_label", person=person)
-    words = LegendWords(texts("face.persons"), texts("face.left"), texts("face.right"), texts("face.missing"))
+    words = LegendWords(
+        texts("face.persons"), texts("face.left"), texts("face.right"), texts("face.missing"), texts("face.below"),
+    )  # fmt: skip
     svg = face_map_svg(
         {name: row["mean"] for name, row in on_face.items()},
         p_direction={name: row["p_direction"] for name, row in on_face.items()},

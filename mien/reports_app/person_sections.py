@@ -1,5 +1,6 @@
 """The details of one person's report, section by section: reactivity, course, sides, recordings, change, limits."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -13,12 +14,12 @@ from mien.models.retest import sessions_of
 from mien.reports_app.defaults import CANNOT_TELL, Decisions
 from mien.reports_app.figures.person_course import LEAST_OTHERS, course_rows, person_course
 from mien.reports_app.figures.quantile_dots import DotRow, quantile_dots
-from mien.reports_app.person_numbers import TRIAL, Person, Quality, of_person, recording_key
+from mien.reports_app.person_means import answers_by_recording, of_person, side_differences
+from mien.reports_app.person_numbers import Person, Quality, recording_key
 from mien.reports_app.person_writing import answer_text, dot_row, percentile_text, reason_text, value_text
-from mien.reports_app.power_blocks import Block, Facts, Picture, Points, Section, Table, Text, picture
+from mien.reports_app.power_blocks import Block, Picture, Points, Section, Table, Text, picture
 from mien.reports_app.rows import Row, rows_of
-from mien.reports_app.texts import Texts
-from mien.study.blend_shapes import BILATERAL_NAMES, members
+from mien.reports_app.texts import WORDS, Texts
 
 __all__ = ["Strips", "Told", "sections"]
 
@@ -112,7 +113,7 @@ def _word(row: Row, told: Told) -> str:
     if word == CANNOT_TELL:
         return texts.word(word)
     direction = texts("person.stronger" if row["direction"] > 0 else "person.weaker")
-    return texts("person.word_direction", word=texts.word(word), direction=direction)
+    return texts(f"person.differs_{WORDS[word]}", direction=direction)
 
 
 # Course
@@ -122,7 +123,7 @@ def _course(told: Told) -> list[Block]:
     if told.reason:
         return []
     texts, shapes = told.texts, told.shown[:COURSES]
-    rows = course_rows(told.trials, told.person, shapes)
+    rows: Any = course_rows(told.trials, told.person, shapes)
     if not len(rows):
         return [Text(texts("person.course_none", least=LEAST_OTHERS))]
     chart = person_course(
@@ -153,53 +154,37 @@ def _asymmetry(told: Told) -> list[Block]:
     return [*blocks, Table(table, texts("person.asymmetry_caption"))] if len(table) else blocks
 
 
-def side_differences(trials: pd.DataFrame) -> pd.DataFrame:
-    """Left − right of every pair, trial by trial: columns participant, pair, valence, difference."""
-    kept: Any = trials[trials["excluded"] == ""]
-    names = ["participant", *TRIAL, "valence", "blend_shape"]
-    kept = kept[[*names, "activation"]].astype(dict.fromkeys(names, "str"))
-    wide = kept.groupby(names)["activation"].mean().unstack("blend_shape")
-    found = []
-    for pair in BILATERAL_NAMES:
-        left_right = members(pair)
-        if len(left_right) == 2 and set(left_right) <= set(wide.columns):
-            difference = (wide[left_right[0]] - wide[left_right[1]]).dropna().rename("difference")
-            found.append(
-                difference.reset_index().assign(pair=pair)[["participant", "pair", "valence", "difference"]]
-            )
-    return (
-        pd.concat(found, ignore_index=True)
-        if found
-        else pd.DataFrame(columns=["participant", "pair", "valence", "difference"])
-    )
-
-
 def _sides_table(told: Told) -> pd.DataFrame:
-    texts, rows = told.texts, []
-    table = side_differences(told.trials)
-    for pair, of_pair in table.groupby("pair", sort=False):
-        mine: Any = of_pair[of_pair["participant"] == told.person]
-        by_person = of_pair.groupby(["participant", "valence"])["difference"].mean().unstack("valence")
-        if not {"negative", "positive"} <= set(by_person.columns) or mine["valence"].nunique() < 2:
-            continue
-        answers = by_person["positive"] - by_person["negative"]
-        others = answers.drop(told.person, errors="ignore").dropna()
-        spread = mine.groupby("valence")["difference"].agg(["var", "count"]).loc[["negative", "positive"]]
-        error = float(np.sqrt((spread["var"] / spread["count"]).sum()))
-        level, of_level = float(mine["difference"].mean()), float(mine["difference"].sem())
-        name = texts.movement(str(pair))
-        low, high = others.quantile(MIDDLE[0]), others.quantile(MIDDLE[1])
-        rows.append(
-            {
-                texts("person.column_movement"): texts("person.one_signal", movement=name) if pair in NEARLY_ONE else name,
-                texts("person.column_level"): _with_error(level, of_level, texts),
-                texts("person.column_side_answer"): _with_error(float(answers[told.person]), error, texts),
-                texts("person.column_others"): texts(
-                    "person.to", lower=texts.number(low, 3, signed=True), upper=texts.number(high, 3, signed=True)
-                ) if len(others) >= LEAST_OTHERS else "–",
-            }
-        )  # fmt: skip
-    return pd.DataFrame(rows)
+    by_pair = side_differences(told.trials).groupby("pair", sort=False)
+    rows = [_sides_row(told, str(pair), part) for pair, part in by_pair]
+    return pd.DataFrame([row for row in rows if row])
+
+
+def _sides_row(told: Told, pair: str, table: Any) -> dict[str, str]:
+    """One pair: the person's left − right, the answer of it, and the others' answers."""
+    texts, both = told.texts, ["negative", "positive"]
+    mine = table[table["participant"] == told.person]
+    answers = table.pivot_table(index="participant", columns="valence", values="difference")
+    if not set(both) <= set(mine["valence"]):
+        return {}
+    answers = (answers["positive"] - answers["negative"]).dropna()
+    others = answers.drop(told.person)
+    spread = mine.groupby("valence")["difference"].agg(["var", "count"]).loc[both]
+    error = float(np.sqrt((spread["var"] / spread["count"]).sum()))
+    name, beside = texts.movement(pair), "–"
+    if len(others) >= LEAST_OTHERS:
+        ends = [texts.number(float(others.quantile(one)), 3, signed=True) for one in MIDDLE]
+        beside = texts("person.to", lower=ends[0], upper=ends[1])
+    return {
+        texts("person.column_movement"): texts("person.one_signal", movement=name)
+        if pair in NEARLY_ONE
+        else name,
+        texts("person.column_level"): _with_error(
+            float(mine["difference"].mean()), float(mine["difference"].sem()), texts
+        ),
+        texts("person.column_side_answer"): _with_error(float(answers[told.person]), error, texts),
+        texts("person.column_others"): beside,
+    }
 
 
 def _with_error(value: float, error: float, texts: Texts) -> str:
@@ -245,38 +230,33 @@ def _recordings(told: Told) -> list[Block]:
 
 
 def _recording(source: str) -> str:
-    """`ses-1 · films · run 1` of a source; its parts without the person and the tracker."""
+    """What a recording is called, from its source: without the person and the tracker."""
     session, task, run = recording_key(source)
-    parts = [f"ses-{session}"] if "_ses-" in source else []
-    return " · ".join([*parts, f"task-{task}", f"run-{run}"])
+    return _named(session if "_ses-" in source else "", task, run)
+
+
+def _named(session: str, task: str, run: str) -> str:
+    """`ses-1 · task-films · run-1`."""
+    return " · ".join([*([f"ses-{session}"] if session else []), f"task-{task}", f"run-{run}"])
 
 
 def _by_recording(told: Told) -> pd.DataFrame:
     """Plain answers of the main movements, a row for each session, task and run that has both valences."""
     texts, shapes = told.texts, list(told.shown[:RECORDED])
-    mine: Any = of_person(told.trials, told.person)
-    mine = mine[(mine["excluded"] == "") & mine["blend_shape"].astype("str").isin(shapes)]
-    names = [*TRIAL, "valence", "blend_shape"]
-    mine = mine[[*names, "activation"]].astype(dict.fromkeys(names, "str"))
-    trials = mine.groupby(names)["activation"].mean().reset_index()
-    rows = []
-    for (session, task, run), part in trials.groupby(["session", "task", "run"]):
-        means = part.groupby(["blend_shape", "valence"])["activation"].mean().unstack("valence")
-        if not {"negative", "positive"} <= set(means.columns):
-            continue
-        counts = part.drop_duplicates(TRIAL)["valence"].value_counts()
-        answers = means["positive"] - means["negative"]
-        several = trials["session"].nunique() > 1
-        name = " · ".join([*([f"ses-{session}"] if several else []), f"task-{task}", f"run-{run}"])
-        rows.append(
-            {texts("person.column_source"): name}
-            | {
-                texts.movement(shape): texts.number(float(answers.get(shape, np.nan)), 3, signed=True)
-                for shape in shapes
+    found = answers_by_recording(told.trials, told.person, shapes)
+    several = len({one["session"] for one in found}) > 1
+    return pd.DataFrame(
+        [
+            {
+                texts("person.column_source"): _named(
+                    one["session"] if several else "", one["task"], one["run"]
+                )
             }
-            | {texts("person.column_count"): f"{counts.get('negative', 0)} / {counts.get('positive', 0)}"}
-        )
-    return pd.DataFrame(rows)
+            | {texts.movement(shape): texts.number(one[shape], 3, signed=True) for shape in shapes}
+            | {texts("person.column_count"): f"{one['negative']} / {one['positive']}"}
+            for one in found
+        ]
+    )
 
 
 # Change
@@ -284,7 +264,7 @@ def _by_recording(told: Told) -> pd.DataFrame:
 
 def _change(told: Told) -> list[Block]:
     texts = told.texts
-    recorded = of_person(told.trials, told.person)["session"].astype("str").nunique()
+    recorded = len(set(of_person(told.trials, told.person)["session"].astype("str")))
     if recorded < 2:
         return [Text(texts("person.change_one"))]
     if len(sessions_of(told.fit, told.person)) < 2:
@@ -292,31 +272,25 @@ def _change(told: Told) -> list[Block]:
     if told.reason:
         return _cannot(told)
     reasons = {row["blend_shape"]: row["reason"] for row in told.numbers.rows}
-    table = session_change(told.fit, told.person, delta=told.decisions.delta)
-    found = []
-    for row in rows_of(table):
-        if reasons.get(row["blend_shape"]):
-            continue
-        spread = (row["eti_upper"] - row["eti_lower"]) / 4
-        found.append(
-            {
-                texts("person.column_movement"): texts.movement(str(row["blend_shape"])),
-                texts("person.column_sessions"): f"{row['before']} → {row['after']}",
-                texts("person.column_change"): value_text(
-                    row["mean"], row["eti_lower"], row["eti_upper"], texts, spread=spread
-                ),
-                texts("person.column_own"): value_text(
-                    row["own_mean"], row["own_lower"], row["own_upper"], texts, spread=spread
-                ),
-                texts("person.column_delta"): texts.number(row["delta"], 3),
-                texts("person.column_rise"): texts.probability(row["p_rise"]),
-                texts("person.column_fall"): texts.probability(row["p_fall"]),
-            }
-        )
-    text = texts.counted(
-        "person.change_text", int(table["retested"].max()), delta=texts.general(told.decisions.delta)
-    )
-    return [Text(text), Table(pd.DataFrame(found), texts("person.change_caption"))] if found else [Text(text)]
+    rows = rows_of(session_change(told.fit, told.person, delta=told.decisions.delta))
+    table = pd.DataFrame([_change_row(row, texts) for row in rows if not reasons.get(row["blend_shape"])])
+    text = texts.counted("person.change_text", rows[0]["retested"], delta=texts.general(told.decisions.delta))
+    return [Text(text), Table(table, texts("person.change_caption"))]
+
+
+def _change_row(row: Row, texts: Texts) -> dict[str, str]:
+    spread = (row["eti_upper"] - row["eti_lower"]) / 4  # an sd, about
+    whole = value_text(row["mean"], row["eti_lower"], row["eti_upper"], texts, spread=spread)
+    own = value_text(row["own_mean"], row["own_lower"], row["own_upper"], texts, spread=spread)
+    return {
+        texts("person.column_movement"): texts.movement(str(row["blend_shape"])),
+        texts("person.column_sessions"): f"{row['before']} → {row['after']}",
+        texts("person.column_change"): whole,
+        texts("person.column_own"): own,
+        texts("person.column_delta"): texts.number(row["delta"], 3),
+        texts("person.column_rise"): texts.probability(row["p_rise"]),
+        texts("person.column_fall"): texts.probability(row["p_fall"]),
+    }
 
 
 # What it does not mean, who it is compared with, and the limits
@@ -330,40 +304,36 @@ def _meaning(told: Told) -> list[Block]:
 def _reference(told: Told) -> list[Block]:
     texts, numbers = told.texts, told.numbers
     labels = set(levels_of_factor(told.fit, "participant")) - {told.person}
-    table = told.participants
-    label = table["participant_id"].astype("str").str.removeprefix("sub-")
-    others: Any = table[label.isin(labels)]
-    mine: Any = table[label == told.person]
-    ages = others["age"].dropna().astype(float) if "age" in others else pd.Series(dtype=float)
-    known = (
-        {"low": texts.general(np.floor(ages.min())), "high": texts.general(np.floor(ages.max()))}
-        if len(ages)
-        else {}
-    )
-    range_text = texts("person.reference_ages", **known) if known else texts("person.reference_unknown_ages")
+    people: list[Row] = [
+        row | {"label": str(row["participant_id"]).removeprefix("sub-")} for row in rows_of(told.participants)
+    ]
+    others = [row for row in people if row["label"] in labels]
+    ages = [age for age in map(_age, others) if np.isfinite(age)]
+    mine = next((_age(row) for row in people if row["label"] == told.person), float("nan"))
+    known = {"low": f"{min(ages):.0f}", "high": f"{max(ages):.0f}"} if ages else {}
+    told_ages = texts("person.reference_ages", **known) if ages else texts("person.reference_unknown_ages")
     points = [
-        texts(f"person.reference_{'in' if numbers.known else 'out'}", n=numbers.reference, ages=range_text)
+        texts(f"person.reference_{'in' if numbers.known else 'out'}", n=numbers.reference, ages=told_ages)
     ]
     if not numbers.known:
         points.append(texts("person.reference_norms_fixed"))
-    age = (
-        float(mine["age"].iloc[0])
-        if len(mine) and "age" in mine and pd.notna(mine["age"].iloc[0])
-        else float("nan")
-    )
-    if known and not np.isfinite(age):
+    if ages and not np.isfinite(mine):
         points.append(texts("person.reference_no_age", person=told.person))
-    elif known and not ages.min() <= age <= ages.max():
-        points.append(
-            texts("person.reference_outside", person=told.person, age=texts.general(np.floor(age)), **known)
-        )
+    elif ages and not min(ages) <= mine <= max(ages):
+        points.append(texts("person.reference_outside", person=told.person, age=f"{mine:.0f}", **known))
     if numbers.reference < FEW:
         points.append(texts("person.reference_few", n=numbers.reference))
-    if "group" in others and len(counts := others["group"].dropna().astype("str").value_counts()) > 1:
-        points.append(
-            texts("person.reference_groups", list=texts.listed([f"{n} {name}" for name, n in counts.items()]))
-        )
+    groups = Counter(str(row["group"]) for row in others if str(row.get("group", "nan")) != "nan")
+    if len(groups) > 1:
+        listed = texts.listed([f"{n} {name}" for name, n in sorted(groups.items())])
+        points.append(texts("person.reference_groups", list=listed))
     return [Points(points)]
+
+
+def _age(row: Row) -> float:
+    """Whole years; NaN where it is not known."""
+    age = row.get("age")
+    return float(np.floor(age)) if isinstance(age, int | float) else float("nan")
 
 
 def _decisions(told: Told) -> list[Block]:
@@ -380,4 +350,7 @@ def _decisions(told: Told) -> list[Block]:
     model = texts(
         "person.model", formula=fit["formula"], fit=fit.get("name", "") or "–", version=fit["mien_version"]
     )
-    return [Text(texts("person.decisions_text")), Facts(pairs), Text(model, "small")]
+    table = pd.DataFrame(pairs, columns=[texts("person.column_limit"), texts("person.column_value")])
+    return [
+        Text(texts("person.decisions_text")), Table(table, texts("person.decisions_caption")), Text(model, "small"),
+    ]  # fmt: skip

@@ -45,4 +45,8 @@ def dot_row(row: Row, texts: Texts) -> DotRow:
 
 def decimal_commas(svg: str) -> str:
     """The numbers in an SVG's texts with decimal commas; coordinates stay."""
-    return re.sub(r">[^<]+<", lambda found: re.sub(r"(?<=\d)\.(?=\d)", ",", found[0]), svg)
+    return re.sub(r">[^<]+<", lambda found: re.sub(r"(\d?)\.(?=\d)", _comma, found[0]), svg)
+
+
+def _comma(found: re.Match[str]) -> str:
+    return f"{found[1] or '0'},"

@@ -17,7 +17,7 @@ from mien.study.blend_shapes import BLEND_SHAPES, NAMES, bilateral_name
 from mien.study.errors import StudyError
 from mien.study.tables import nearest
 
-__all__ = ["LANGUAGES", "Texts"]
+__all__ = ["LANGUAGES", "WORDS", "Texts"]
 
 LANGUAGES = ("en", "de")
 WORDS = {

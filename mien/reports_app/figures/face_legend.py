@@ -10,18 +10,19 @@ __all__ = ["ENGLISH", "LegendWords", "legend"]
 
 
 class LegendWords(NamedTuple):
-    """What the legend says. whose : whose left and right."""
+    """What the legend says. whose : whose left and right. below : of outlines, under the least probability named."""
 
     whose: str = "person’s"
     left: str = "left"
     right: str = "right"
     missing: str = "no value"
+    below: str = "below"
 
 
 ENGLISH = LegendWords()
 
 
-def legend(  # noqa: PLR0913  (what a legend tells, by name)
+def legend(
     scale: Scale, units: str, *, p_given: bool, missing: bool, outline: str, words: LegendWords = ENGLISH
 ) -> list[str]:
     """Sides, colour scale with units, what the outlines are the probability of."""
@@ -32,7 +33,7 @@ def legend(  # noqa: PLR0913  (what a legend tells, by name)
     )
     rows = [sides, *_colour_bar(scale, units, HEIGHT)]
     if p_given:
-        rows.append(_outline_key(HEIGHT + 106, outline))
+        rows.append(_outline_key(HEIGHT + 106, outline, words.below))
     if missing:
         x = 172 if p_given else -290
         rows.append(
@@ -61,12 +62,13 @@ def _colour_bar(scale: Scale, units: str, top: float) -> list[str]:
     return [f'<text x="0" y="{top + 14}" text-anchor="middle">{escape(units)}</text>', *cells, frame, *ticks]
 
 
-def _outline_key(y: float, outline: str) -> str:
+def _outline_key(y: float, outline: str, below: str) -> str:
     parts, x = [f'<text x="-290" y="{y}">{escape(outline)}</text>'], -162.0
     for kind in OUTLINES:
+        label = escape(kind.label if kind.at_least else below)
         parts.append(
             f'<rect x="{x:.0f}" y="{y - 15}" width="26" height="18" rx="4" fill="#ffffff" stroke="{kind.colour}" '
-            f'stroke-width="{kind.width}"/><text x="{x + 36:.0f}" y="{y}">{kind.label}</text>'
+            f'stroke-width="{kind.width}"/><text x="{x + 36:.0f}" y="{y}">{label}</text>'
         )
         x += 112
     return "".join(parts)

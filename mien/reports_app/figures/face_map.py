@@ -13,13 +13,12 @@ from html import escape
 
 from mien.reports_app.figures import face_geometry as geometry
 from mien.reports_app.figures.colour import diverging, nice_limit
-from mien.reports_app.figures.face_labels import labels_beside
+from mien.reports_app.figures.face_labels import label_margin, labels_beside
 from mien.reports_app.figures.face_legend import ENGLISH, LegendWords, legend
 from mien.reports_app.figures.face_style import (
     FILLS,
     HEIGHT,
     INK,
-    LABEL_MARGIN,
     LEGEND_HEIGHT,
     LINE,
     NOT_ESTIMATED,
@@ -89,7 +88,11 @@ def face_map_svg(  # noqa: PLR0913  (what a picture needs, by name)
         _shape(name, sides, scale, known.get(name), sure.get(name), (intervals or {}).get(name))
         for name in drawn
     ]
-    margin = LABEL_MARGIN if labels and margins else 0
+    margin = (
+        label_margin(known, sure, names or {}, labels, p_given=p_direction is not None)
+        if labels and margins
+        else 0
+    )
     body = [
         *_defs(scale, known),
         *(_feature(part, path, scale) for part, path in geometry.BELOW.items()),

@@ -12,12 +12,14 @@ import numpy as np
 import pandas as pd
 
 from mien.reports_app.figures.theme import INK, MUTED, NEGATIVE_INK
+from mien.reports_app.person_means import kept_means
 
 __all__ = ["LEAST_OTHERS", "course_rows", "person_course"]
 
 MIDDLE = 0.8  # of the others, that the band holds
 LEAST_OTHERS = 5
 WIDTH, HEIGHT, GAP = 190, 100, 20
+BOTH = ["negative", "positive"]
 COLUMNS = ["blend_shape", "medium", "time", "value", "lower", "upper", "others"]
 
 
@@ -33,35 +35,34 @@ def course_rows(trials: pd.DataFrame, person: str, shapes: Sequence[str]) -> pd.
     columns blend_shape, medium, time (s), value, lower, upper (units of the activation), others (how many): only where
     the person and at least `LEAST_OTHERS` others have both. No row where trials have no bins.
     """
-    kept: Any = trials[(trials["excluded"] == "") & trials["blend_shape"].astype("str").isin(list(shapes))]
-    kept = kept[kept["valence"].isin(["negative", "positive"])]
-    names = ["participant", "medium", "blend_shape", "valence"]
-    kept = kept[[*names, "time", "activation"]].astype(dict.fromkeys(names, "str"))
-    means = (
-        kept.groupby(["blend_shape", "medium", "time", "participant", "valence"])["activation"]
-        .mean()
-        .unstack("valence")
-    )
-    if not {"negative", "positive"} <= set(means.columns):
+    chosen: Any = trials[
+        trials["blend_shape"].astype("str").isin(list(shapes)) & trials["valence"].isin(BOTH)
+    ]
+    keys = ["blend_shape", "medium", "time", "participant"]
+    means = kept_means(chosen, [*keys, "valence"])
+    wide = means.pivot_table(index=keys, columns="valence", values="activation")
+    if not set(BOTH) <= set(wide.columns):
         return pd.DataFrame(columns=COLUMNS)
-    answers = (means["positive"] - means["negative"]).dropna().unstack("participant")
+    answers = (wide["positive"] - wide["negative"]).dropna().rename("answer").reset_index()
+    answers["time"] = answers["time"].astype(np.float64)
+    answers = answers.pivot_table(index=keys[:3], columns="participant", values="answer")
     if person not in answers:
         return pd.DataFrame(columns=COLUMNS)
     others = answers.drop(columns=person)
     tails = ((1 - MIDDLE) / 2, (1 + MIDDLE) / 2)
-    found = pd.DataFrame(
+    found: Any = pd.DataFrame(
         {"value": answers[person], "lower": others.quantile(tails[0], axis=1),
          "upper": others.quantile(tails[1], axis=1), "others": others.notna().sum(axis=1)}
     ).reset_index()  # fmt: skip
     found = found[found["value"].notna() & (found["others"] >= LEAST_OTHERS)]
-    bins = found.groupby(["blend_shape", "medium"])["time"].transform("size")
+    bins: Any = found.groupby(["blend_shape", "medium"])["time"].transform("size")
     order = {name: place for place, name in enumerate(shapes)}
     found = found[bins > 1].assign(place=lambda table: table["blend_shape"].map(order))
     return found.sort_values(["place", "medium", "time"])[COLUMNS].reset_index(drop=True)
 
 
 def person_course(
-    rows: pd.DataFrame,
+    rows: Any,
     *,
     names: Mapping[str, str],
     media: Mapping[str, str],
@@ -90,7 +91,8 @@ def person_course(
         across = [
             _panel(
                 rows[(rows["blend_shape"] == shape) & (rows["medium"] == medium)], scale,
-                title=names[shape] if place == 0 else "", medium=media[medium] if number == 0 and len(columns) > 1 else "",
+                title="" if place else names[shape],
+                medium=media[medium] if number == 0 and len(columns) > 1 else "",
                 axis=axis if number == len(shapes) - 1 else "", units=units if place == 0 else "", comma=comma,
             )
             for place, medium in enumerate(columns)
@@ -99,8 +101,8 @@ def person_course(
     return alt.vconcat(*panels, spacing=12)
 
 
-def _panel(  # noqa: PLR0913  (what stands around a panel, by name)
-    rows: pd.DataFrame, scale: alt.Scale, *, title: str, medium: str, axis: str, units: str, comma: bool
+def _panel(
+    rows: Any, scale: alt.Scale, *, title: str, medium: str, axis: str, units: str, comma: bool
 ) -> Any:
     number = "format(datum.value, '+~g')"
     written = f"replace({number}, '.', ',')" if comma else number

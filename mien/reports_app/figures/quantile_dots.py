@@ -19,9 +19,9 @@ __all__ = ["DotRow", "quantile_dots", "stacked"]
 WIDTH = 380  # px, of 0–100
 EDGE = 3.0  # percentiles left free on both sides, so that dots at the ends are whole
 BELOW = 9  # px under a row's line, for the diamond
-ROW, DOT = 40, 8.0  # px; of the first page
-SMALL_ROW, SMALL_DOT = 27, 5.0
-STACK = 0.05  # of the scale: what is quite unknown lies flat, 20 dots beside each other
+ROW, DOT = 46, 8.0  # px; of the first page
+SMALL_ROW, SMALL_DOT = 30, 5.5
+PLACES = 20  # stacks across the scale
 
 
 class DotRow(NamedTuple):
@@ -39,26 +39,23 @@ class DotRow(NamedTuple):
     reason: str = ""
 
 
-def stacked(dots: Sequence[float], width: float = STACK) -> list[tuple[float, int]]:
+def stacked(dots: Sequence[float]) -> list[tuple[float, int]]:
     """(centre of its place, 0–1; number in its stack, from 0) of every dot.
 
-    Parameters
-    ----------
-    dots : 0–1. width : dots within so much of the scale are in one stack.
+    Places are the twentieths of the scale, the same in all rows: what is quite unknown lies flat, a dot in each.
     """
-    found: list[tuple[float, int]] = []
-    ordered, at = sorted(dots), 0
-    while at < len(ordered):
-        stack = [one for one in ordered[at:] if one - ordered[at] < width - 1e-9]
-        middle = float(np.mean(stack))
-        found += [(middle, number) for number in range(len(stack))]
-        at += len(stack)
+    seen = dict.fromkeys(range(PLACES), 0)
+    found = []
+    for one in sorted(dots):
+        place = min(int(one * PLACES), PLACES - 1)
+        found.append(((place + 0.5) / PLACES, seen[place]))
+        seen[place] += 1
     return found
 
 
 def quantile_dots(
     rows: Sequence[DotRow], *, axis: str, ends: tuple[str, str] = ("", ""), small: bool = False
-) -> alt.LayerChart:
+) -> Any:
     """The rows as one chart, from the top down.
 
     Parameters
@@ -68,15 +65,15 @@ def quantile_dots(
     high, diameter = (SMALL_ROW, SMALL_DOT) if small else (ROW, DOT)
     lines = _lines(rows, high)
     total = float(lines["top"].iloc[-1]) if len(lines) else float(high)
-    y = alt.Scale(domain=[0, total], nice=False, reverse=True)
-    layers = _line_layers(lines, _x(axis, ends), _labels(rows, lines, y))
-    layers += _dot_layers(_dots(rows, lines, high, diameter), _x(axis, ends), y, diameter)
-    layers += _diamonds(lines, _x(axis, ends), y)
-    layers += _reasons(lines, y)
+    x, y = _x(axis, ends), _labels(rows, lines, alt.Scale(domain=[0, total], nice=False, reverse=True))
+    layers = [
+        *_line_layers(lines, x, y), *_dot_layers(_dots(rows, lines, high, diameter), x, y, diameter),
+        *_diamonds(lines, x, y), *_reasons(lines, y),
+    ]  # fmt: skip
     return alt.layer(*layers).properties(width=WIDTH, height=total)
 
 
-def _lines(rows: Sequence[DotRow], high: float) -> pd.DataFrame:
+def _lines(rows: Sequence[DotRow], high: float) -> Any:
     """Where each row's line is: `line` px from the top, `top` where the next row begins."""
     found, at = [], 0.0
     for row in rows:
@@ -105,12 +102,14 @@ def _dots(rows: Sequence[DotRow], lines: pd.DataFrame, high: float, diameter: fl
 
 
 def _x(axis: str, ends: tuple[str, str]) -> Any:
-    names = "{'0': '%s', '100': '%s'}[datum.value] || datum.value" % tuple(_quoted(one) for one in ends)
+    first, last = (_quoted(one) for one in ends)
+    names = f"{{'0': '{first}', '100': '{last}'}}[datum.value] || datum.value"
     return {
         "scale": alt.Scale(domain=[-EDGE, 100 + EDGE], nice=False),
         "axis": alt.Axis(
-            title=axis, values=[0, 25, 50, 75, 100], labelExpr=names if any(ends) else "datum.value", grid=True, domain=False,
-            ticks=False, labelPadding=6, titleLimit=WIDTH + 200, labelBound=False, labelFlush=False,
+            title=axis, values=[0, 25, 50, 75, 100], labelExpr=names if any(ends) else "datum.value",
+            grid=True, domain=False, ticks=False, labelPadding=6, titleLimit=WIDTH + 200,
+            labelBound=False, labelFlush=False,
         ),
     }  # fmt: skip
 
@@ -125,16 +124,17 @@ def _labels(rows: Sequence[DotRow], lines: pd.DataFrame, scale: alt.Scale) -> An
         f"'{round(one)}': '{_quoted(row.label)}'" for row, one in zip(rows, lines["line"], strict=True)
     )
     bold = [one for one, heading in zip(lines["line"], lines["heading"], strict=True) if heading]
+    test = f"indexof({bold}, datum.value) >= 0"
     axis = alt.Axis(
         title=None, values=lines["line"].tolist(), labelExpr=f"{{{names}}}[round(datum.value)]", grid=False,
-        ticks=False, domain=False, labelPadding=10, labelLimit=240,
-        labelFontWeight={"condition": {"test": f"indexof({bold}, datum.value) >= 0", "value": "bold"}, "value": "normal"},
+        ticks=False, domain=False, labelPadding=10, labelLimit=240, labelOverlap=False,
+        labelFontWeight={"condition": {"test": test, "value": "bold"}, "value": "normal"},
     )  # fmt: skip
     return {"scale": scale, "axis": axis}
 
 
 def _line_layers(lines: pd.DataFrame, x: Any, y: Any) -> list[Any]:
-    told = lines[~lines["heading"]]
+    told: Any = lines[~lines["heading"]]
     base = alt.Chart(told).encode(y=alt.Y("line:Q", **y))
     whole = base.transform_calculate(low="0", high="100").mark_rule(color=GRID, strokeWidth=1.2)
     inner = base.mark_rule(color=MUTED, strokeWidth=2.2)
@@ -146,23 +146,23 @@ def _line_layers(lines: pd.DataFrame, x: Any, y: Any) -> list[Any]:
     return layers
 
 
-def _dot_layers(dots: pd.DataFrame, x: Any, y: alt.Scale, diameter: float) -> list[Any]:
+def _dot_layers(dots: pd.DataFrame, x: Any, y: Any, diameter: float) -> list[Any]:
     area = np.pi * (diameter / 2) ** 2
     mark = alt.Chart(dots).mark_circle(
         size=area, color=NEGATIVE_INK, opacity=1, stroke=PAPER, strokeWidth=0.6
     )
-    return [mark.encode(x=alt.X("x:Q", **x), y=alt.Y("y:Q", scale=y))] if len(dots) else []
+    return [mark.encode(x=alt.X("x:Q", **x), y=alt.Y("y:Q", **y))] if len(dots) else []
 
 
-def _diamonds(lines: pd.DataFrame, x: Any, y: alt.Scale) -> list[Any]:
-    told = lines[lines["plain"].notna()].assign(under=lines["line"])
+def _diamonds(lines: pd.DataFrame, x: Any, y: Any) -> list[Any]:
+    told = lines[lines["plain"].notna()]
     mark = alt.Chart(told).mark_point(
         shape="diamond", size=58, filled=True, color=POSITIVE_INK, stroke=PAPER, strokeWidth=0.8, opacity=1
     )
-    return [mark.encode(x=alt.X("plain:Q", **x), y=alt.Y("under:Q", scale=y))] if len(told) else []
+    return [mark.encode(x=alt.X("plain:Q", **x), y=alt.Y("line:Q", **y))] if len(told) else []
 
 
-def _reasons(lines: pd.DataFrame, y: alt.Scale) -> list[Any]:
+def _reasons(lines: pd.DataFrame, y: Any) -> list[Any]:
     told = lines[lines["reason"] != ""]
     mark = alt.Chart(told).mark_text(align="left", dy=-8, fontSize=11, color=INK, fontStyle="italic")
-    return [mark.encode(x=alt.value(8), y=alt.Y("line:Q", scale=y), text="reason:N")] if len(told) else []
+    return [mark.encode(x=alt.value(8), y=alt.Y("line:Q", **y), text="reason:N")] if len(told) else []
