@@ -22,7 +22,16 @@ from mien.reports_app.rows import Row, by_region
 from mien.study.blend_shapes import SET_APART, region
 from mien.study.errors import FitError
 
-__all__ = ["DOTS", "Person", "Quality", "main_shapes", "person_numbers", "quality_of_person", "recording_key"]
+__all__ = [
+    "CONTRASTED",
+    "DOTS",
+    "Person",
+    "Quality",
+    "main_shapes",
+    "person_numbers",
+    "quality_of_person",
+    "recording_key",
+]
 
 DOTS = 20  # each is 5 % of what is probable
 TERM = "valence"
@@ -51,7 +60,7 @@ class Person(NamedTuple):
         "trials"), mean, eti_lower, eti_upper, p_direction, direction, percentile, percentile_lower,
         percentile_upper, dots (DOTS quantiles, 0–1), unshrunk, observed_percentile.
     known : whether the fit has the person. reference : persons in the fit.
-    trials : valence → valid trials, of the movement that has most.
+    trials : valence → valid trials, of the movement that has most; 0 of what the answer needs and has not.
     """
 
     rows: Sequence[Row]
@@ -130,7 +139,7 @@ def person_numbers(
         rows.append(
             {"blend_shape": name, "region": region(name), "reason": reason, **valid, **_told(of_shape)}
         )
-    most = {valence: max(row[valence] for row in rows) for valence in CONTRASTED}
+    most = dict.fromkeys(CONTRASTED, 0) | {str(one): int(counts[one].max()) for one in counts if len(counts)}
     return Person(by_region(rows), known, int(found["reference_size"].max()), most)
 
 

@@ -17,8 +17,8 @@ from mien.reports_app.defaults import Decisions
 from mien.reports_app.figures.face_legend import LegendWords
 from mien.reports_app.figures.face_map import face_map_svg
 from mien.reports_app.figures.quantile_dots import DotRow, quantile_dots
-from mien.reports_app.person_means import valid_trials
 from mien.reports_app.person_numbers import (
+    CONTRASTED,
     Person,
     Quality,
     main_shapes,
@@ -120,7 +120,7 @@ def person_part(  # noqa: PLR0913  (what a report needs, by name)
     ]  # fmt: skip
     return PersonPart(
         person=person, study=study, language=texts.language, title=texts("person.title", person=person), note=note,
-        quality=_quality_sentence(of_quality, trials, person, texts), good=not reason,
+        quality=_quality_sentence(of_quality, numbers.trials, texts), good=not reason,
         lead=texts("person.cannot", reason=reason) if reason else _lead(counted, person, decisions, texts),
         signs="" if reason else _signs(counted, decisions, texts),
         face=None if reason else _face(numbers.rows, person, sides, texts),
@@ -143,24 +143,23 @@ def _moment(created: str) -> int:
 # Quality, and whether anything can be told
 
 
-def _quality_sentence(quality: Quality, trials: pd.DataFrame, person: str, texts: Texts) -> str:
+def _quality_sentence(quality: Quality, trials: Mapping[str, int], texts: Texts) -> str:
     if not quality.reports:
         return texts("person.no_recording")
     return texts.counted(
         "person.quality_sentence", len(quality.reports), verdict=texts(f"verdict.{quality.verdict}"),
-        tracked=texts.share(quality.tracked), trials=_trials_text(trials, person, texts),
+        tracked=texts.share(quality.tracked), trials=_trials_text(trials, texts),
     )  # fmt: skip
 
 
-def _trials_text(trials: pd.DataFrame, person: str, texts: Texts) -> str:
-    """`16 negative and 15 positive`: of the movement that has most."""
-    counts = valid_trials(trials, person)
+def _trials_text(trials: Mapping[str, int], texts: Texts) -> str:
+    """`16 negative and 15 positive`."""
     named = [
-        texts("person.trials_of", n=int(counts[valence].max()), valence=texts(f"valence.{valence}"))
+        texts("person.trials_of", n=trials[valence], valence=texts(f"valence.{valence}"))
         for valence in ("negative", "neutral", "positive")
-        if valence in counts and len(counts)
+        if valence in trials
     ]
-    return texts.listed(named) or texts("person.no_trials")
+    return texts.listed(named)
 
 
 def _reason(numbers: Person, quality: Quality, decisions: Decisions, fit: xr.DataTree, texts: Texts) -> str:
@@ -170,12 +169,10 @@ def _reason(numbers: Person, quality: Quality, decisions: Decisions, fit: xr.Dat
     if quality.tracked < decisions.tracked_share:
         share, limit = texts.share(quality.tracked), texts.share(decisions.tracked_share)
         return texts("person.cannot_tracked", share=share, limit=limit)
-    if min(numbers.trials.values()) < decisions.valid_trials:
-        named = [
-            texts("person.trials_of", n=count, valence=texts(f"valence.{valence}"))
-            for valence, count in numbers.trials.items()
-        ]
-        return texts("person.cannot_trials", trials=texts.listed(named), limit=decisions.valid_trials)
+    contrasted = {valence: numbers.trials[valence] for valence in CONTRASTED}
+    if min(contrasted.values()) < decisions.valid_trials:
+        listed = _trials_text(contrasted, texts)
+        return texts("person.cannot_trials", trials=listed, limit=decisions.valid_trials)
     if all(row["reason"] for row in numbers.rows):
         why = failures(fit)
         if len(why) == 1:

@@ -106,8 +106,9 @@ def _panel(
 ) -> Any:
     number = "format(datum.value, '+~g')"
     written = f"replace({number}, '.', ',')" if comma else number
+    second = "replace(format(datum.value, '~g'), '.', ',')" if comma else "format(datum.value, '~g')"
     x = alt.X("time:Q", title=axis or None, scale=alt.Scale(domainMin=0, nice=False)).axis(
-        grid=False, tickCount=5
+        grid=False, tickCount=5, labelExpr=second
     )
     of_y = alt.Axis(title=units or None, grid=False, tickCount=4, titleLimit=HEIGHT + 30, labels=bool(units),
                     labelExpr=f"datum.value == 0 ? '0' : {written}")  # fmt: skip

@@ -19,6 +19,7 @@ __all__ = ["DotRow", "quantile_dots", "stacked"]
 WIDTH = 380  # px, of 0–100
 EDGE = 3.0  # percentiles left free on both sides, so that dots at the ends are whole
 BELOW = 9  # px under a row's line, for the diamond
+LIFT = 1.5  # px between the line and the lowest dots
 ROW, DOT = 46, 8.0  # px; of the first page
 SMALL_ROW, SMALL_DOT = 30, 5.5
 PLACES = 20  # stacks across the scale
@@ -94,9 +95,9 @@ def _dots(rows: Sequence[DotRow], lines: pd.DataFrame, high: float, diameter: fl
     for row, line in zip(rows, lines["line"].tolist(), strict=True):
         places = stacked(row.dots)
         tallest = 1 + max((number for _, number in places), default=0)
-        step = min(diameter, (high - BELOW - diameter) / max(tallest - 1, 1))
+        step = min(diameter, (high - BELOW - diameter - 2 * LIFT) / max(tallest - 1, 1))
         found += [
-            {"x": 100 * place, "y": line - diameter / 2 - 1.5 - number * step} for place, number in places
+            {"x": 100 * place, "y": line - diameter / 2 - LIFT - number * step} for place, number in places
         ]
     return pd.DataFrame(found, columns=["x", "y"])
 
