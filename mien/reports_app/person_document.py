@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
+from mien.models import load
 from mien.reports_app.defaults import Decisions
 from mien.reports_app.documents import content_security_policy
 from mien.reports_app.fragments import environment, packaged
@@ -23,11 +24,13 @@ from mien.study.files import write_whole
 from mien.study.tables import nearest
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import xarray as xr
 
     from mien.study.folder import Study
 
-__all__ = ["part_of_study", "person_document_html", "person_document_pdf", "write_person_report"]
+__all__ = ["MAIN", "part_of_study", "person_document_html", "person_document_pdf", "write_person_report"]
 
 MAIN = "valence"  # the fit that a report is made from
 
@@ -61,8 +64,15 @@ def write_person_report(
     return path
 
 
-def part_of_study(study: "Study", participant: str, texts: Texts) -> PersonPart:
-    """The part of one person, from what the study folder holds; raises as `write_person_report`."""
+def part_of_study(
+    study: "Study", participant: str, texts: Texts, *, open_fit: "Callable[[Path], xr.DataTree]" = load
+) -> PersonPart:
+    """The part of one person, from what the study folder holds; raises as `write_person_report`.
+
+    Parameters
+    ----------
+    open_fit : reads a fit's folder.
+    """
     import tomllib
 
     from mien.reports_app.writing import MARKER, strips_of
@@ -72,7 +82,7 @@ def part_of_study(study: "Study", participant: str, texts: Texts) -> PersonPart:
     person = _known(study, participant)
     prep, trials = load_prep(study), load_trials(study)
     mine = [one for one in study.recordings() if one.participant == person]
-    fit = _main_fit(study, str(prep.get("recipe_sha256", "")))
+    fit = _main_fit(study, str(prep.get("recipe_sha256", "")), open_fit)
     return person_part(
         fit, person, quality=[quality_of(study, one) for one in mine], trials=trials, participants=study.participants,
         decisions=Decisions.from_mapping(study.settings.get("decisions", {})), texts=texts,
@@ -94,9 +104,8 @@ def _known(study: "Study", participant: str) -> str:
     return person
 
 
-def _main_fit(study: "Study", recipe: str) -> "xr.DataTree":
+def _main_fit(study: "Study", recipe: str, open_fit: "Callable[[Path], xr.DataTree]") -> "xr.DataTree":
     """The newest valence fit, which has to be of the trials that are stored now."""
-    from mien.models import load
     from mien.workflow.fitting import newest_fits
 
     paths = newest_fits(study)
@@ -106,7 +115,7 @@ def _main_fit(study: "Study", recipe: str) -> "xr.DataTree":
             f"{study.derivatives / 'fits'}: expected a {MAIN} fit, found {found}: run `mien fit {study.path} "
             f"--model {MAIN}`."
         )
-    fit = load(paths[MAIN])
+    fit = open_fit(paths[MAIN])
     if recipe and fit.attrs.get("recipe_sha256", recipe) != recipe:
         raise StudyError(
             f"{paths[MAIN]}: expected a fit of the trials that are stored now, found one of another recipe: run "

@@ -24,10 +24,13 @@ from mien.reports_app.course_parts import CoursePart, course_part, has_course
 from mien.reports_app.defaults import Decisions
 from mien.reports_app.effect_part import EffectPart, by_effect, effect_part, family_place
 from mien.reports_app.model_checks import ModelChecks, model_checks
+from mien.reports_app.person_document import MAIN, part_of_study
+from mien.reports_app.person_part import PersonPart
 from mien.reports_app.power_document import answered
 from mien.reports_app.power_part import PowerPart
 from mien.reports_app.prior_part import PriorPart, prior_part
 from mien.reports_app.study_part import Exclusions, exclusions
+from mien.reports_app.texts import Texts
 from mien.study.folder import Study
 from mien.workflow.checking import quality_of
 from mien.workflow.fitting import newest_fits
@@ -37,8 +40,8 @@ from mien.workflow.staleness import stale_fit, stale_preparation
 
 __all__ = [
     "StoredFit", "checks_of", "co_activation_of", "courses_of", "decisions", "draws_of", "effects_of",
-    "exclusions_of", "fit_of", "is_together", "parameters_of", "part_of", "power_part_of", "power_runs",
-    "power_status", "preparation", "priors_of", "quality", "shapes_of", "stale", "stored_fits", "study",
+    "exclusions_of", "fit_of", "is_together", "parameters_of", "part_of", "people", "person_of",
+    "power_part_of", "power_runs", "power_status", "preparation", "priors_of", "quality", "shapes_of", "stale", "stored_fits", "study",
 ]  # fmt: skip
 
 KEPT_FITS, KEPT_PARTS = 8, 64
@@ -271,6 +274,34 @@ def _priors(key: str, path: str, name: str, limits: Decisions) -> PriorPart:
 def is_together(stored: StoredFit) -> bool:
     """Whether a fit is one of co-activation."""
     return stored.family == CO_ACTIVATION
+
+
+# One person
+
+
+def people(visitor: Visitor, page: str) -> list[str]:
+    """Labels of the study's persons."""
+    require(visitor, page)
+    return [str(label).removeprefix("sub-") for label in study().participants["participant_id"]]
+
+
+def person_of(visitor: Visitor, page: str, person: str, language: str) -> PersonPart:
+    """One person's report, which is written into the log first.
+
+    Raises
+    ------
+    StudyError
+        For someone whom the study has not, or without a fit of its trials.
+    """
+    require(visitor, page)
+    main = next((one for one in stored_fits(visitor, page) if one.name == MAIN), None)
+    prepared = (preparation(visitor, page) or {}).get("trials_sha256", "")
+    return _person(f"{main.key if main else ''}-{prepared}", main.key if main else "", person, language)
+
+
+@st.cache_resource(max_entries=KEPT_PARTS, show_spinner=False)
+def _person(state: str, key: str, person: str, language: str) -> PersonPart:
+    return part_of_study(study(), person, Texts.of(language), open_fit=lambda path: _opened(key, str(path)))
 
 
 # Power
