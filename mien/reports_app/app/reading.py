@@ -41,7 +41,8 @@ from mien.workflow.staleness import stale_fit, stale_preparation
 __all__ = [
     "StoredFit", "checks_of", "co_activation_of", "courses_of", "decisions", "draws_of", "effects_of",
     "exclusions_of", "fit_of", "is_together", "parameters_of", "part_of", "people", "person_of",
-    "power_part_of", "power_runs", "power_status", "preparation", "priors_of", "quality", "shapes_of", "stale", "stored_fits", "study",
+    "power_part_of", "power_runs", "power_status", "preparation", "priors_of", "quality", "shapes_of", "stale",
+    "stored_fits", "study",
 ]  # fmt: skip
 
 KEPT_FITS, KEPT_PARTS = 8, 64
