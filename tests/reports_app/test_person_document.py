@@ -140,25 +140,30 @@ def worst(part):
     )  # fmt: skip
 
 
+def end_of_front(files):
+    """Page, and how far down it (mm)."""
+    found = json.loads(typst.query(files, "<front-end>", field="value", one=True))
+    return found["page"], float(found["y"].removesuffix("pt")) / 72 * 25.4
+
+
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_one_page_in_front_and_details_behind(parts, language):
     part = parts[language]
-    assert len(pages(part)) >= 3
-    assert (
-        len(pages(worst(part)._replace(sections=[]))) == 2
-    )  # the front, and the page that would hold the details
-    nothing = part._replace(face=None, dots=None, sections=[], good=False, lead="Cannot tell.")
-    assert len(pages(nothing)) == 2
+    for one in (part, worst(part), part._replace(face=None, dots=None, good=False, lead="Cannot tell.")):
+        page, down = end_of_front(pdf_files(one))
+        assert page == 1
+        assert down < 297 - 18
+        assert len(pages(one)) >= 3
 
 
-def test_saboteur_without_setting_it_smaller_a_long_front_is_two_pages(parts):
+def test_saboteur_without_setting_it_smaller_a_long_front_leaves_its_page(parts):
     part = worst(parts["de"])
-    part = part._replace(lead=part.lead * 3, sections=[])
-    assert len(pages(part)) == 2
+    part = part._replace(lead=part.lead * 3)
     files = pdf_files(part)
+    assert end_of_front(files)[1] < 297 - 18
     unscaled = files["main.typ"].replace(b"calc.min(1, size.height / natural * 0.99)", b"1")
-    assert unscaled != files["main.typ"]
-    assert len(typst.compile(files | {"main.typ": unscaled}, format="png", ppi=20.0)) > 2
+    page, down = end_of_front(files | {"main.typ": unscaled})
+    assert page > 1 or down > 297 - 18
 
 
 def test_pictures_higher_than_a_page_are_fitted_into_it(parts):
@@ -166,8 +171,16 @@ def test_pictures_higher_than_a_page_are_fitted_into_it(parts):
     rows = [DotRow(f"movement {i}", [0.5] * 20, 0.4, 0.6, 0.5) for i in range(60)]
     tall = picture(quantile_dots(rows, axis="percentile", small=True), "all", "all", "60 rows")
     part = parts["en"]
-    alone = part._replace(sections=[Section("Reactivity", [tall])])
-    assert len(pages(alone)) == 3  # front, picture, and the last line at most
+    files = pdf_files(part._replace(sections=[Section("Reactivity", [tall])], face=None, dots=None))
+    assert tallest(files) < 297 / 25.4 * 72 - 100
+    assert tallest(files | {"main.typ": files["main.typ"].replace(b"242mm", b"999mm")}) > 1000  # saboteur
+
+
+def tallest(files):
+    """Height of the highest picture on the pages, pt."""
+    made = typst.compile(files, format="svg")
+    drawn = b"".join(made if isinstance(made, list) else [made]).decode()
+    return max(float(one) for one in re.findall(r'<image[^>]* height="([\d.]+)"', drawn))
 
 
 def test_the_same_report_gives_the_same_bytes_in_time(parts):
