@@ -71,12 +71,13 @@ def small_groups(
     frame : rows that belong to persons. by : the column of groups. person : the column that tells persons apart.
     """
     told = frame[by].astype("object")
-    sizes = frame.assign(**{by: told}).dropna(subset=[by]).groupby(by)[person].nunique().sort_values()
+    known = pd.DataFrame({"group": told, "person": frame[person]}).dropna()
+    sizes = {name: len(set(rows["person"])) for name, rows in known.groupby("group")}
     joined = [name for name, size in sizes.items() if size < least]
     if not joined:
         return frame.copy()
-    others = [name for name in sizes.index if name not in joined]
-    while others and int(sizes[joined].sum()) < least:
+    others = sorted(set(sizes) - set(joined), key=lambda name: sizes[name])
+    while others and sum(sizes[name] for name in joined) < least:
         joined.append(others.pop(0))
     return frame.assign(**{by: told.where(~told.isin(joined), SMALL)})
 
