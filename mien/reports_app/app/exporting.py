@@ -19,7 +19,7 @@ from mien.study.tables import is_number
 __all__ = ["LEAST", "SMALL", "csv_bytes", "offer", "small_groups"]
 
 LEAST = 5  # persons
-SMALL = "groups under 5, together"
+SMALL = "in groups under 5"
 BEGINS_FORMULA = frozenset("=+-@\t\r\n＝＋－＠|%")  # with full-width forms, and what DDE took
 MINUS = "−"
 

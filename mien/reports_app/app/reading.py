@@ -16,7 +16,8 @@ import streamlit as st
 from mien.models import effects, load
 from mien.models.factors.spec import FAMILY as CO_ACTIVATION
 from mien.power.interim import Status, status
-from mien.reports_app.app.access import Visitor, require
+from mien.reports_app.app.access import OF_POWER, OF_STUDY, Visitor, require
+from mien.reports_app.app.exporting import small_groups
 from mien.reports_app.app.settings import settings
 from mien.reports_app.attributes import rope_widths
 from mien.reports_app.co_activation_part import CoActivationPart, co_activation_part
@@ -29,6 +30,7 @@ from mien.reports_app.power_part import PowerPart
 from mien.reports_app.prior_part import PriorPart, prior_part
 from mien.reports_app.study_part import Exclusions, exclusions
 from mien.study.folder import Study
+from mien.study.private_columns import refuse_private
 from mien.workflow.checking import quality_of
 from mien.workflow.fitting import newest_fits
 from mien.workflow.preparing import load_prep
@@ -37,7 +39,7 @@ from mien.workflow.staleness import stale_fit, stale_preparation
 
 __all__ = [
     "StoredFit", "checks_of", "co_activation_of", "courses_of", "decisions", "draws_of", "effects_of",
-    "exclusions_of", "fit_of", "is_together", "parameters_of", "part_of", "power_part_of", "power_runs",
+    "exclusions_of", "fit_of", "is_together", "parameters_of", "part_of", "participants", "power_part_of", "power_runs",
     "power_status", "preparation", "priors_of", "quality", "shapes_of", "stale", "stored_fits", "study",
 ]  # fmt: skip
 
@@ -71,7 +73,19 @@ def study() -> Study:
 
 @st.cache_resource(max_entries=1)
 def _study(path: str) -> Study:
-    return Study(path)
+    found = Study(path)
+    if (found.path / "participants.tsv").exists():
+        refuse_private(found.participants, where=found.path / "participants.tsv")
+    return found
+
+
+def participants(visitor: Visitor, page: str) -> pd.DataFrame:
+    """Who took part, without groups of fewer than five."""
+    require(visitor, page, OF_STUDY)
+    table = study().participants
+    for name in table.columns.intersection(["sex", "group"]):
+        table = small_groups(table, str(name))
+    return table
 
 
 def decisions() -> Decisions:
@@ -81,13 +95,13 @@ def decisions() -> Decisions:
 
 def preparation(visitor: Visitor, page: str) -> dict[str, Any] | None:
     """prep.json; None before the first preparation."""
-    require(visitor, page)
+    require(visitor, page, OF_STUDY)
     return load_prep(study()) if (study().derivatives / "prep.json").exists() else None
 
 
 def exclusions_of(visitor: Visitor, page: str, prep: Mapping[str, Any]) -> Exclusions:
     """What was left out, with its figures."""
-    require(visitor, page)
+    require(visitor, page, OF_STUDY)
     return _exclusions(str(prep["trials_sha256"]), json.dumps(prep))
 
 
@@ -104,7 +118,7 @@ def stale(visitor: Visitor) -> list[str]:
 
 def quality(visitor: Visitor, page: str) -> list[dict[str, Any]]:
     """The quality report of every recording."""
-    require(visitor, page)
+    require(visitor, page, OF_STUDY)
     return [quality_of(study(), recording_id) for recording_id in study().recordings()]
 
 
@@ -115,7 +129,7 @@ def stored_fits(visitor: Visitor, page: str, model: str = "") -> list[StoredFit]
     ----------
     model : only those of a family; "" takes all.
     """
-    require(visitor, page)
+    require(visitor, page, OF_STUDY)
     prep = preparation(visitor, page)
     found = []
     for name, path in newest_fits(study()).items():
@@ -134,7 +148,7 @@ def stored_fits(visitor: Visitor, page: str, model: str = "") -> list[StoredFit]
 
 def fit_of(visitor: Visitor, page: str, stored: StoredFit) -> Any:
     """The fit, opened lazily; to look at, not to change."""
-    require(visitor, page)
+    require(visitor, page, OF_STUDY)
     return _opened(stored.key, stored.path)
 
 
@@ -145,7 +159,7 @@ def _opened(key: str, path: str) -> Any:
 
 def effects_of(visitor: Visitor, page: str, stored: StoredFit) -> pd.DataFrame:
     """`mien.effects` with the study's ROPE."""
-    require(visitor, page)
+    require(visitor, page, OF_STUDY)
     return _effects(stored.key, stored.path, decisions())
 
 
@@ -164,7 +178,7 @@ def part_of(
     ----------
     shapes : only these; () takes all.
     """
-    require(visitor, page)
+    require(visitor, page, OF_STUDY)
     return _part(stored.key, stored.path, stored.name, effect, shapes, sides(), decisions())
 
 
@@ -188,7 +202,7 @@ def _part(
 
 def courses_of(visitor: Visitor, page: str, stored: StoredFit) -> CoursePart | None:
     """How the answer unfolds; None for a fit without curves."""
-    require(visitor, page)
+    require(visitor, page, OF_STUDY)
     return _courses(stored.key, stored.path, stored.name, decisions())
 
 
@@ -200,7 +214,7 @@ def _courses(key: str, path: str, name: str, limits: Decisions) -> CoursePart | 
 
 def co_activation_of(visitor: Visitor, page: str, stored: StoredFit, *, full: bool) -> CoActivationPart:
     """Which parts move together; `full` with the figures of all shapes."""
-    require(visitor, page)
+    require(visitor, page, OF_STUDY)
     return _together(stored.key, stored.path, stored.name, sides(), decisions(), full)
 
 
@@ -213,7 +227,7 @@ def _together(
 
 def checks_of(visitor: Visitor, page: str, stored: StoredFit) -> ModelChecks:
     """What the checks of the model found."""
-    require(visitor, page)
+    require(visitor, page, OF_STUDY)
     return _checks(stored.key, stored.path, stored.name)
 
 
@@ -254,7 +268,7 @@ def shapes_of(visitor: Visitor, page: str, stored: StoredFit) -> list[str]:
 
 def priors_of(visitor: Visitor, page: str, stored: StoredFit) -> PriorPart:
     """What the fit assumed, why, and whether it mattered."""
-    require(visitor, page)
+    require(visitor, page, OF_STUDY)
     return _priors(stored.key, stored.path, stored.name, decisions())
 
 
@@ -278,14 +292,14 @@ def is_together(stored: StoredFit) -> bool:
 
 def power_runs(visitor: Visitor, page: str) -> dict[str, Path]:
     """Name → folder of the study's power runs, the newest first."""
-    require(visitor, page)
+    require(visitor, page, OF_POWER)
     found = [path.parent for path in (study().derivatives / "power").glob("*/plan.json")]
     return {path.name: path for path in sorted(found, key=lambda path: -(path / "plan.json").stat().st_mtime)}
 
 
 def power_status(visitor: Visitor, page: str, folder: Path) -> Status:
     """How far a run is."""
-    require(visitor, page)
+    require(visitor, page, OF_POWER)
     return status(folder)
 
 
@@ -296,7 +310,7 @@ def power_part_of(visitor: Visitor, page: str, folder: Path, rows_sha256: str) -
     ----------
     rows_sha256 : of its rows now.
     """
-    require(visitor, page)
+    require(visitor, page, OF_POWER)
     return _power_part(str(folder), rows_sha256)
 
 
