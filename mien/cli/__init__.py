@@ -605,6 +605,9 @@ def open_app(
     roles: Annotated[
         Path | None, typer.Option(help="who may sign in, and as what: a TOML file (docs/deploy.md)")
     ] = None,
+    auth: Annotated[
+        Path | None, typer.Option(help="how they sign in: a TOML file with [auth] (docs/deploy.md)")
+    ] = None,
     host: Annotated[
         list[str] | None, typer.Option(help="another name under which a reverse proxy asks; may be repeated")
     ] = None,
@@ -612,7 +615,9 @@ def open_app(
     """Open the study's pages in a browser, on this machine alone."""
     from mien.reports_app.app.starting import start
 
-    return start(study_at(study), port=port, headless=headless, roles=roles, hosts=tuple(host or ()))
+    return start(
+        study_at(study), port=port, headless=headless, roles=roles, auth=auth, hosts=tuple(host or ())
+    )
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ from mien.capture.formats.packets import (
     write_packets,
 )
 from mien.capture.formats.source import HEAD_BYTES, Source, is_video
-from mien.capture.formats.takes import open_source
+from mien.capture.formats.takes import open_bytes, open_source
 from mien.capture.formats.unreal import read_unreal_csv, read_unreal_json, sniff_unreal_csv, sniff_unreal_json
 from mien.capture.formats.xdf import read_xdf, sniff_xdf
 from mien.study.errors import RecordingError
@@ -37,7 +37,7 @@ from mien.study.errors import RecordingError
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["FORMATS", "Format", "find_source", "read_recording", "read_source"]
+__all__ = ["FORMATS", "Format", "find_source", "read_recording", "read_source", "source_of"]
 
 
 class _Parse(Protocol):
@@ -104,6 +104,11 @@ def read_recording(path: Path, *, rate: float | None = None) -> "xr.Dataset":
 def find_source(path: Path) -> Source:
     """The bytes of the one recording at `path`, found by content; for those who keep them beside the Recording."""
     return open_source(Path(path), _known)
+
+
+def source_of(content: bytes, name: str) -> Source:
+    """As `find_source`, of bytes that are no file here; `name` is for messages only."""
+    return open_bytes(content, Path(name), _known)
 
 
 def read_source(source: Source, *, rate: float | None = None) -> "xr.Dataset":

@@ -25,7 +25,7 @@ from mien.capture.formats.source import (
 )
 from mien.study.errors import RecordingError
 
-__all__ = ["open_source"]
+__all__ = ["open_bytes", "open_source"]
 
 ZIP_MAGIC = b"PK"
 MAX_MEMBERS = 1_000
@@ -62,7 +62,11 @@ def open_source(path: Path, recognise: Recognise) -> Source:
         ) from None
     if is_video(path.name):
         raise _only_video(str(path))
-    content = read_file(path)
+    return open_bytes(read_file(path), path, recognise)
+
+
+def open_bytes(content: bytes, path: Path, recognise: Recognise) -> Source:
+    """The Source in the bytes of a file or zip; `path` is for messages only, and nothing is read there."""
     if content.startswith((b"PK\x03\x04", b"PK\x05\x06")):
         return _open_zip(path, content, recognise)
     return open_plain(content, str(path), path.name)

@@ -17,7 +17,10 @@ from mien.reports_app.app.settings import Settings
 from mien.study.errors import MienError, StudyError
 from mien.study.tables import nearest
 
-__all__ = ["LOCAL", "PAGES", "ROLES", "NotAllowedError", "Visitor", "read_roles", "require", "visitor_of"]
+__all__ = [
+    "LOCAL", "OF_PERSONS", "OF_POWER", "OF_STUDY", "PAGES", "ROLES", "NotAllowedError", "Visitor", "read_roles", "require",
+    "visitor_of",
+]  # fmt: skip
 
 PAGES = ("overview", "effects", "time", "task", "traits", "together", "person", "checks", "power", "about")
 ROLES: Mapping[str, frozenset[str]] = {
@@ -25,6 +28,9 @@ ROLES: Mapping[str, frozenset[str]] = {
     "planner": frozenset({"power", "about"}),
     "statistician": frozenset(PAGES),
 }
+OF_STUDY = frozenset(PAGES) - {"power", "about"}  # pages that read what the study's people did
+OF_POWER = frozenset({"power"})
+OF_PERSONS = frozenset({"person"})
 LOCAL = "this machine"  # who looks where nobody signs in
 
 
@@ -51,14 +57,18 @@ def visitor_of(told: Settings) -> Visitor | None:
     return Visitor(name, told.roles.get(_same(name), "")) if name else None
 
 
-def require(visitor: Visitor | None, page: str) -> None:
+def require(visitor: Visitor | None, page: str, among: frozenset[str] = frozenset(PAGES)) -> None:
     """Refuse whoever may not see a page.
+
+    Parameters
+    ----------
+    among : pages that have what is asked for, so that nothing is had by naming another page of one's role.
 
     Raises
     ------
     NotAllowedError
     """
-    if visitor is None or not visitor.may(page):
+    if visitor is None or not visitor.may(page) or page not in among:
         raise NotAllowedError(
             f"{page}: expected a role that has this page, found none: ask whoever keeps the list."
         )
@@ -84,11 +94,14 @@ def read_roles(path: Path) -> dict[str, str]:
             f'{path}: expected one table [roles] with lines like "anna@example.org" = "clinician".'
         )
     for name, role in listed.items():
-        if role not in ROLES:
+        if not isinstance(role, str) or role not in ROLES:
             raise StudyError(
                 f"{path}: expected one of {', '.join(ROLES)} for {name}, found {role!r}{nearest(str(role), ROLES)}."
             )
-    return {_same(name): role for name, role in listed.items()}
+    roles = {_same(name): role for name, role in listed.items()}
+    if "" in roles or len(roles) < len(listed):
+        raise StudyError(f"{path}: expected each name once, found one twice (or empty): remove one line.")
+    return roles
 
 
 def _same(name: str) -> str:

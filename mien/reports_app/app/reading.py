@@ -16,7 +16,9 @@ import streamlit as st
 from mien.models import effects, load
 from mien.models.factors.spec import FAMILY as CO_ACTIVATION
 from mien.power.interim import Status, status
-from mien.reports_app.app.access import Visitor, require
+from mien.reports_app.app.access import OF_PERSONS, OF_POWER, OF_STUDY, Visitor, require
+from mien.reports_app.app.exporting import small_groups
+from mien.reports_app.app.journal import note_person
 from mien.reports_app.app.settings import settings
 from mien.reports_app.attributes import rope_widths
 from mien.reports_app.co_activation_part import CoActivationPart, co_activation_part
@@ -31,7 +33,9 @@ from mien.reports_app.power_part import PowerPart
 from mien.reports_app.prior_part import PriorPart, prior_part
 from mien.reports_app.study_part import Exclusions, exclusions
 from mien.reports_app.texts import Texts
+from mien.study.errors import StudyError
 from mien.study.folder import Study
+from mien.study.private_columns import refuse_private
 from mien.workflow.checking import quality_of
 from mien.workflow.fitting import newest_fits
 from mien.workflow.preparing import load_prep
@@ -40,9 +44,9 @@ from mien.workflow.staleness import stale_fit, stale_preparation
 
 __all__ = [
     "StoredFit", "checks_of", "co_activation_of", "courses_of", "decisions", "draws_of", "effects_of",
-    "exclusions_of", "fit_of", "is_together", "parameters_of", "part_of", "people", "person_of",
-    "power_part_of", "power_runs", "power_status", "preparation", "priors_of", "quality", "shapes_of", "stale",
-    "stored_fits", "study",
+    "exclusions_of", "fit_of", "is_together", "parameters_of", "part_of", "participants", "people",
+    "person_of", "power_part_of", "power_runs", "power_status", "preparation", "priors_of", "quality",
+    "shapes_of", "stale", "stored_fits", "study",
 ]  # fmt: skip
 
 KEPT_FITS, KEPT_PARTS = 8, 64
@@ -75,7 +79,19 @@ def study() -> Study:
 
 @st.cache_resource(max_entries=1)
 def _study(path: str) -> Study:
-    return Study(path)
+    found = Study(path)
+    if (found.path / "participants.tsv").exists():
+        refuse_private(found.participants, where=found.path / "participants.tsv")
+    return found
+
+
+def participants(visitor: Visitor, page: str) -> pd.DataFrame:
+    """Who took part, without groups of fewer than five."""
+    require(visitor, page, OF_STUDY)
+    table = study().participants
+    for name in table.columns.intersection(["sex", "group"]):
+        table = small_groups(table, str(name))
+    return table
 
 
 def decisions() -> Decisions:
@@ -85,13 +101,13 @@ def decisions() -> Decisions:
 
 def preparation(visitor: Visitor, page: str) -> dict[str, Any] | None:
     """prep.json; None before the first preparation."""
-    require(visitor, page)
+    require(visitor, page, OF_STUDY)
     return load_prep(study()) if (study().derivatives / "prep.json").exists() else None
 
 
 def exclusions_of(visitor: Visitor, page: str, prep: Mapping[str, Any]) -> Exclusions:
     """What was left out, with its figures."""
-    require(visitor, page)
+    require(visitor, page, OF_STUDY)
     return _exclusions(str(prep["trials_sha256"]), json.dumps(prep))
 
 
@@ -108,7 +124,7 @@ def stale(visitor: Visitor) -> list[str]:
 
 def quality(visitor: Visitor, page: str) -> list[dict[str, Any]]:
     """The quality report of every recording."""
-    require(visitor, page)
+    require(visitor, page, OF_STUDY)
     return [quality_of(study(), recording_id) for recording_id in study().recordings()]
 
 
@@ -119,7 +135,7 @@ def stored_fits(visitor: Visitor, page: str, model: str = "") -> list[StoredFit]
     ----------
     model : only those of a family; "" takes all.
     """
-    require(visitor, page)
+    require(visitor, page, OF_STUDY)
     prep = preparation(visitor, page)
     found = []
     for name, path in newest_fits(study()).items():
@@ -138,7 +154,7 @@ def stored_fits(visitor: Visitor, page: str, model: str = "") -> list[StoredFit]
 
 def fit_of(visitor: Visitor, page: str, stored: StoredFit) -> Any:
     """The fit, opened lazily; to look at, not to change."""
-    require(visitor, page)
+    require(visitor, page, OF_STUDY)
     return _opened(stored.key, stored.path)
 
 
@@ -149,7 +165,7 @@ def _opened(key: str, path: str) -> Any:
 
 def effects_of(visitor: Visitor, page: str, stored: StoredFit) -> pd.DataFrame:
     """`mien.effects` with the study's ROPE."""
-    require(visitor, page)
+    require(visitor, page, OF_STUDY)
     return _effects(stored.key, stored.path, decisions())
 
 
@@ -168,7 +184,7 @@ def part_of(
     ----------
     shapes : only these; () takes all.
     """
-    require(visitor, page)
+    require(visitor, page, OF_STUDY)
     return _part(stored.key, stored.path, stored.name, effect, shapes, sides(), decisions())
 
 
@@ -192,7 +208,7 @@ def _part(
 
 def courses_of(visitor: Visitor, page: str, stored: StoredFit) -> CoursePart | None:
     """How the answer unfolds; None for a fit without curves."""
-    require(visitor, page)
+    require(visitor, page, OF_STUDY)
     return _courses(stored.key, stored.path, stored.name, decisions())
 
 
@@ -204,7 +220,7 @@ def _courses(key: str, path: str, name: str, limits: Decisions) -> CoursePart | 
 
 def co_activation_of(visitor: Visitor, page: str, stored: StoredFit, *, full: bool) -> CoActivationPart:
     """Which parts move together; `full` with the figures of all shapes."""
-    require(visitor, page)
+    require(visitor, page, OF_STUDY)
     return _together(stored.key, stored.path, stored.name, sides(), decisions(), full)
 
 
@@ -217,7 +233,7 @@ def _together(
 
 def checks_of(visitor: Visitor, page: str, stored: StoredFit) -> ModelChecks:
     """What the checks of the model found."""
-    require(visitor, page)
+    require(visitor, page, OF_STUDY)
     return _checks(stored.key, stored.path, stored.name)
 
 
@@ -258,7 +274,7 @@ def shapes_of(visitor: Visitor, page: str, stored: StoredFit) -> list[str]:
 
 def priors_of(visitor: Visitor, page: str, stored: StoredFit) -> PriorPart:
     """What the fit assumed, why, and whether it mattered."""
-    require(visitor, page)
+    require(visitor, page, OF_STUDY)
     return _priors(stored.key, stored.path, stored.name, decisions())
 
 
@@ -282,19 +298,22 @@ def is_together(stored: StoredFit) -> bool:
 
 def people(visitor: Visitor, page: str) -> list[str]:
     """Labels of the study's persons."""
-    require(visitor, page)
+    require(visitor, page, OF_PERSONS)
     return [str(label).removeprefix("sub-") for label in study().participants["participant_id"]]
 
 
 def person_of(visitor: Visitor, page: str, person: str, language: str) -> PersonPart:
-    """One person's report, which is written into the log first.
+    """One person's report; that it was opened stands in the study's log, once a visit and person.
 
     Raises
     ------
     StudyError
-        For someone whom the study has not, or without a fit of its trials.
+        For someone whom the study has not, without a fit of its trials, or where the log cannot be written.
     """
-    require(visitor, page)
+    require(visitor, page, OF_PERSONS)
+    if person not in people(visitor, page):
+        raise StudyError(f"person: expected one of this study, found {person!r}.")
+    note_person(study().path, visitor, person, st.session_state)
     main = next((one for one in stored_fits(visitor, page) if one.name == MAIN), None)
     prepared = (preparation(visitor, page) or {}).get("trials_sha256", "")
     return _person(f"{main.key if main else ''}-{prepared}", main.key if main else "", person, language)
@@ -310,14 +329,14 @@ def _person(state: str, key: str, person: str, language: str) -> PersonPart:
 
 def power_runs(visitor: Visitor, page: str) -> dict[str, Path]:
     """Name → folder of the study's power runs, the newest first."""
-    require(visitor, page)
+    require(visitor, page, OF_POWER)
     found = [path.parent for path in (study().derivatives / "power").glob("*/plan.json")]
     return {path.name: path for path in sorted(found, key=lambda path: -(path / "plan.json").stat().st_mtime)}
 
 
 def power_status(visitor: Visitor, page: str, folder: Path) -> Status:
     """How far a run is."""
-    require(visitor, page)
+    require(visitor, page, OF_POWER)
     return status(folder)
 
 
@@ -328,7 +347,7 @@ def power_part_of(visitor: Visitor, page: str, folder: Path, rows_sha256: str) -
     ----------
     rows_sha256 : of its rows now.
     """
-    require(visitor, page)
+    require(visitor, page, OF_POWER)
     return _power_part(str(folder), rows_sha256)
 
 

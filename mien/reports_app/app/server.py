@@ -18,7 +18,7 @@ from mien.reports_app.app.settings import Settings, configure
 if TYPE_CHECKING:
     from streamlit.starlette import App
 
-__all__ = ["ADDRESS", "HEADERS", "SCRIPT", "UPLOAD_MB", "app_of", "options", "policy", "serve"]
+__all__ = ["ADDRESS", "HEADERS", "HOSTS", "SCRIPT", "UPLOAD_MB", "app_of", "options", "policy", "serve"]
 
 ADDRESS = "127.0.0.1"
 HOSTS = ("127.0.0.1", "localhost")
@@ -115,18 +115,57 @@ class _Headers:
         await self.app(scope, receive, with_headers)
 
 
-def app_of(told: Settings, *, secrets: Mapping[str, Any] | None = None) -> "App":
+class _SameOrigin:
+    """ASGI middleware: refuses what a page of another site, or of another port of this machine, asks for.
+
+    Cookies know no ports, and Streamlit takes any port of localhost; a connection without an origin is no browser's.
+    """
+
+    def __init__(self, app: Any) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        kind = scope["type"]
+        if kind == "lifespan" or _same_origin(dict(scope["headers"]), needed=kind == "websocket"):
+            await self.app(scope, receive, send)
+        elif kind == "websocket":
+            await send({"type": "websocket.close", "code": 1008})
+        else:
+            await send(
+                {"type": "http.response.start", "status": 403, "headers": [(b"content-type", b"text/plain")]}
+            )
+            await send({"type": "http.response.body", "body": b"Another site asks."})
+
+
+def _same_origin(headers: Mapping[bytes, bytes], *, needed: bool) -> bool:
+    origin = headers.get(b"origin")
+    if origin is None:
+        return not needed
+    return origin.partition(b"://")[2].lower() == headers.get(b"host", b"").lower()
+
+
+def app_of(
+    told: Settings, *, hosts: tuple[str, ...] = (), secrets: Mapping[str, Any] | None = None
+) -> "App":  # fmt: skip
     """The app, not yet running.
 
     Parameters
     ----------
-    secrets : for signing in, as Streamlit's [auth].
+    hosts : further names under which a reverse proxy asks. secrets : for signing in, as Streamlit's [auth].
     """
     from starlette.middleware import Middleware
+    from starlette.middleware.trustedhost import TrustedHostMiddleware
     from streamlit.starlette import App
 
     configure(told)
-    return App(SCRIPT, middleware=[Middleware(_Headers)], secrets=secrets, lifespan=_warmed)
+    # Streamlit compares the name only where a page connects, not where files and pages are handed out.
+    named = Middleware(TrustedHostMiddleware, allowed_hosts=[*HOSTS, *hosts], www_redirect=False)
+    return App(
+        SCRIPT,
+        middleware=[Middleware(_Headers), named, Middleware(_SameOrigin)],
+        secrets=secrets,
+        lifespan=_warmed,
+    )
 
 
 @asynccontextmanager
@@ -142,4 +181,4 @@ def serve(
     told: Settings, *, port: int, headless: bool, hosts: tuple[str, ...] = (), secrets: Mapping[str, Any] | None = None
 ) -> None:  # fmt: skip
     """Run until it is stopped."""
-    app_of(told, secrets=secrets).run(config=options(port, headless=headless, hosts=hosts))
+    app_of(told, hosts=hosts, secrets=secrets).run(config=options(port, headless=headless, hosts=hosts))

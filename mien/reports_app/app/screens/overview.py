@@ -34,7 +34,11 @@ def show(context: Context) -> None:
         )
     told = {one.name: one.verdict for one in fits}
     placing.sheet(
-        fragment("recordings", "facts", facts(prep, quality, study.participants, study.stimuli, told)),
+        fragment(
+            "recordings",
+            "facts",
+            facts(prep, quality, reading.participants(visitor, page), study.stimuli, told),
+        ),
         key="facts",
     )
     placing.table(_verdicts(fits), "Models that were fitted", key="fits")
