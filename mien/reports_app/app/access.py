@@ -18,8 +18,8 @@ from mien.study.errors import MienError, StudyError
 from mien.study.tables import nearest
 
 __all__ = [
-    "LOCAL", "OF_PERSONS", "OF_POWER", "OF_STUDY", "PAGES", "ROLES", "NotAllowedError", "Visitor", "read_roles", "require",
-    "visitor_of",
+    "LOCAL", "OF_PERSONS", "OF_POWER", "OF_STUDY", "PAGES", "ROLES", "NotAllowedError", "Visitor", "read_roles",
+    "require", "visitor_of",
 ]  # fmt: skip
 
 PAGES = ("overview", "effects", "time", "task", "traits", "together", "person", "checks", "power", "about")

@@ -43,13 +43,15 @@ from mien.workflow.prior_checks import stored_check, stored_sensitivity
 from mien.workflow.staleness import stale_fit, stale_preparation
 
 __all__ = [
-    "StoredFit", "checks_of", "co_activation_of", "courses_of", "decisions", "draws_of", "effects_of",
+    "StoredFit", "checks_of", "co_activation_of", "courses_of", "decisions", "draws_bytes", "draws_file", "draws_of",
+    "effects_of",
     "exclusions_of", "fit_of", "is_together", "parameters_of", "part_of", "participants", "people",
     "person_of", "power_part_of", "power_runs", "power_status", "preparation", "priors_of", "quality",
     "shapes_of", "stale", "stored_fits", "study",
 ]  # fmt: skip
 
 KEPT_FITS, KEPT_PARTS = 8, 64
+DRAWS = "posterior.nc"
 
 
 class StoredFit(NamedTuple):
@@ -260,6 +262,19 @@ def draws_of(visitor: Visitor, page: str, stored: StoredFit, parameter: str, sha
     if "blend_shape" in one.dims:
         one = one.sel(blend_shape=shape)
     return one.transpose("chain", "draw").to_numpy()
+
+
+def draws_file(visitor: Visitor, page: str, stored: StoredFit) -> tuple[int, str]:
+    """How many bytes a fit's draws are, and where they lie within the study."""
+    require(visitor, page, OF_STUDY)
+    path = Path(stored.path) / DRAWS
+    return path.stat().st_size, str(path.relative_to(study().path))
+
+
+def draws_bytes(visitor: Visitor, page: str, stored: StoredFit) -> bytes:
+    """A fit's draws as netCDF."""
+    require(visitor, page, OF_STUDY)
+    return (Path(stored.path) / DRAWS).read_bytes()
 
 
 def shapes_of(visitor: Visitor, page: str, stored: StoredFit) -> list[str]:

@@ -8,12 +8,16 @@ from mien.reports_app import methods, tables
 from mien.reports_app.app import placing, reading
 from mien.reports_app.app.choosing import chosen_fit, one_of
 from mien.reports_app.app.context import Context
+from mien.reports_app.app.exporting import offer
+from mien.reports_app.export_tables import methods_paragraph
 from mien.reports_app.figures.chains import rank_bars, traces
 from mien.reports_app.figures.theme import placed
 from mien.reports_app.fragments import fragment
 from mien.reports_app.wording import effect_title, movement
 
 __all__ = ["show"]
+
+LARGEST = 200 * 2**20  # bytes of draws that are handed out: they pass through the server's memory
 
 
 def show(context: Context) -> None:
@@ -37,7 +41,28 @@ def show(context: Context) -> None:
         placing.sheet(fragment("priors", "priors", part, 1, True), key=f"priors-{fit.key}")
     st.header("How it was done", anchor=False)
     placing.paragraph(" ".join(methods.methods_sentences(fit.name, tree)), key="methods")
+    _files(context, fit)
     _again(fit)
+
+
+def _files(context: Context, fit: reading.StoredFit) -> None:
+    """Draws and the methods text, to take along."""
+    visitor, page = context.visitor, context.page
+    size, place = reading.draws_file(visitor, page, fit)
+    with st.container(horizontal=True):
+        offer(
+            visitor, page, "Methods text", f"{fit.name}.txt",
+            lambda: methods_paragraph(reading.fit_of(visitor, page, fit)).encode(), mime="text/plain",
+        )  # fmt: skip
+        if size <= LARGEST:
+            offer(
+                visitor, page, "Draws (netCDF)", f"{fit.name}.nc", lambda: reading.draws_bytes(visitor, page, fit),
+                mime="application/x-netcdf",
+            )  # fmt: skip
+    if size > LARGEST:
+        placing.paragraph(
+            f"The draws are too large to hand out here: {place} in the study's folder.", key="draws"
+        )
 
 
 def _chains(context: Context, fit: reading.StoredFit) -> None:

@@ -5,6 +5,7 @@ import streamlit as st
 from mien.reports_app.app import placing, reading
 from mien.reports_app.app.choosing import addressed, one_of
 from mien.reports_app.app.context import Context
+from mien.reports_app.app.exporting import offer
 from mien.reports_app.fragments import fragment
 from mien.reports_app.person_document import person_document_html, person_document_pdf
 from mien.reports_app.texts import LANGUAGES, Texts
@@ -37,11 +38,9 @@ def show(context: Context) -> None:
         fragment("person", "person", part, texts("person.answer")), key=f"person-{person}-{language}"
     )
     with st.container(horizontal=True):
-        st.download_button(
-            "PDF", lambda: person_document_pdf(part), f"sub-{person}.pdf", "application/pdf", key="pdf",
-            on_click="ignore",
-        )  # fmt: skip
-        st.download_button(
-            "HTML", lambda: person_document_html(part).encode(), f"sub-{person}.html", "text/html", key="html",
-            on_click="ignore",
-        )  # fmt: skip
+        for kind, mime, make in (
+            ("PDF", "application/pdf", lambda: person_document_pdf(part)),
+            ("HTML", "text/html", lambda: person_document_html(part).encode()),
+        ):
+            name = f"sub-{person}.{kind.lower()}"
+            offer(visitor, page, kind, name, make, mime=mime, what={"participant": person})
