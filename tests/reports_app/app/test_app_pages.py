@@ -1,23 +1,30 @@
 """What pages show: the reports' own parts, what is chosen, what is stale, failed or not there."""
 
+import io
 import json
 import os
 import shutil
 import time
 
+import numpy as np
 import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 from streamlit.util import calc_hash
 
 from mien.reports_app.app import reading, server
+from mien.reports_app.app.access import NotAllowedError, Visitor
 from mien.reports_app.app.context import TITLES
 from mien.reports_app.app.journal import LOG
 from mien.reports_app.app.settings import Settings, configure
+from mien.reports_app.app.uploads import read_upload, read_uploaded_events
 from mien.reports_app.app.warming import warm
 from mien.reports_app.person_document import part_of_study
 from mien.reports_app.texts import Texts
+from mien.study.errors import MienError, StudyError
 from mien.study.folder import Study
+from mien.workflow.new_recording import prepare_new
+from mien.workflow.preparing import load_trials
 from tests.small_study import make_small_study
 
 SHAPES = ("mouthSmile", "mouthFrown", "browDown")
@@ -147,3 +154,53 @@ def test_the_saboteur_of_warming_is_seen(study, monkeypatch):
     app = AppTest.from_file(str(server.SCRIPT), default_timeout=60)
     app._page_hash = calc_hash("effects")
     assert app.run().exception
+
+
+class Uploaded(io.BytesIO):
+    """As Streamlit hands a file over."""
+
+    def __init__(self, path):
+        content = path.read_bytes()
+        super().__init__(content)
+        self.name, self.size = path.name, len(content)
+
+
+def take_of(study, person="02"):
+    """A native take of the study and its events."""
+    [take, *_] = sorted((study / "sourcedata" / f"sub-{person}").rglob("*task-met*.*"))
+    [events, *_] = sorted((study / f"sub-{person}").rglob("*task-met*_events.tsv"))
+    return Uploaded(take), Uploaded(events)
+
+
+def test_an_uploaded_recording_is_scored_by_the_study_s_recipe_and_norms_and_not_kept(study):
+    configure(Settings(study))
+    before = {path: path.stat().st_mtime_ns for path in study.rglob("*")}
+    who = Visitor("anna", "clinician")
+    part = reading.scored(who, "person", *take_of(study), "met", "en")
+    assert part.person == "new"
+    assert "not kept" in part.note
+    assert {path: path.stat().st_mtime_ns for path in study.rglob("*")} == before
+    # The same take is one of the study: its trials are those that the study's preparation made of it.
+    trials = load_trials(Study(study))
+    mine = trials[(trials["participant"] == "02") & (trials["task"] == "met")]
+    take, events = take_of(study)
+    new = prepare_new(
+        Study(study), read_upload(take.name, take), read_uploaded_events(events.name, events), task="met"
+    )
+    np.testing.assert_allclose(new.trials["activation"], mine["activation"], atol=2e-6, equal_nan=True)
+    assert list(new.trials["excluded"]) == list(mine["excluded"])
+
+
+def test_uploads_are_refused_by_role_by_task_and_by_content(study):
+    configure(Settings(study))
+    take, events = take_of(study)
+    with pytest.raises(NotAllowedError):
+        reading.scored(Visitor("paul", "planner"), "person", take, events, "met", "en")
+    who = Visitor("anna", "clinician")
+    with pytest.raises(StudyError, match="expected one of films, met, found 'rest'"):
+        reading.scored(who, "person", *take_of(study), "rest", "en")
+    take, events = take_of(study)
+    with pytest.raises(MienError):
+        reading.scored(who, "person", events, take, "met", "en")
+    shown = opened(study, "person", person="new")
+    assert "Nothing that is uploaded here is kept" in shown.info[0].value
