@@ -19,9 +19,13 @@ enableXsrfProtection = false
 allowedHosts = []
 maxUploadSize = 5000
 enableStaticServing = true
+trustedUserHeaders = { X-User = "email" }
+corsAllowedOrigins = ["https://evil.example"]
+baseUrlPath = "elsewhere"
 [client]
 showErrorDetails = "full"
 toolbarMode = "developer"
+allowedOrigins = ["https://evil.example"]
 [browser]
 gatherUsageStats = true
 """
@@ -36,11 +40,20 @@ EXPECTED = {
     "server.enableXsrfProtection": True,
     "server.maxUploadSize": 50,
     "server.enableStaticServing": False,
+    "server.trustedUserHeaders": {},
+    "server.corsAllowedOrigins": [],
+    "server.unsafeMetricsUserAttributes": [],
+    "server.enableAgentApi": False,
+    "server.scriptHealthCheckEnabled": False,
+    "server.baseUrlPath": "",
+    "server.xsrfCookieSameSite": "strict",
     "server.headless": True,
     "server.fileWatcherType": "none",
     "server.runOnSave": False,
     "client.showErrorDetails": "none",
+    "client.showErrorLinks": False,
     "client.toolbarMode": "viewer",
+    "client.allowedOrigins": [],
     "client.disableDataExport": True,
     "browser.gatherUsageStats": False,
     "runner.magicEnabled": False,
@@ -65,6 +78,7 @@ def server(tmp_path_factory):
 
 def test_every_setting_is_in_force_whatever_files_and_environment_say(server):
     assert {name: server.settings[name] for name in EXPECTED} == EXPECTED
+    assert get(server, "/_stcore/host-config").json()["allowedOrigins"] == []
 
 
 def test_it_listens_on_this_machines_own_address_only(server):
