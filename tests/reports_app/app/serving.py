@@ -123,14 +123,16 @@ def visit(
 
     Parameters
     ----------
-    headers : Cookie, Origin and others, as a browser would send them. guess : instead of the token that our own page
+    headers : Host, Cookie, Origin and others, as a browser would send them. guess : instead of the token that our own page
         reads from its cookie, as another site would have to.
     """
     given = {"Origin": server.address, **(headers or {})}
     token = get(server, "/_stcore/health").cookies[XSRF]
     cookies = "; ".join(filter(None, [given.pop("Cookie", ""), f"{XSRF}={token}"]))
+    host = given.pop("Host", f"localhost:{server.port}")
     with connect(
-        f"ws://localhost:{server.port}/_stcore/stream", origin=given.pop("Origin"), proxy=None, max_size=None,
+        f"ws://{host}/_stcore/stream",
+        sock=socket.create_connection(("127.0.0.1", server.port)), origin=given.pop("Origin"), proxy=None, max_size=None,
         additional_headers={**given, "Cookie": cookies}, subprotocols=["streamlit", token if guess is None else guess],
     ) as socket_:  # fmt: skip
         got = _run(socket_, page, query)

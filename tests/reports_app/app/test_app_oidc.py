@@ -7,6 +7,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import requests
+from websockets.exceptions import InvalidStatus
 
 from mien.study.folder import Study
 from tests.reports_app.app.serving import Server, free_port, serving, visit
@@ -24,6 +25,7 @@ ROLES = """
 "sam@example.org" = "statistician"
 "sub:77" = "planner"
 """
+PROXY = "faces.example.org"
 COOKIE = "_streamlit_user"
 PAGES_OF = {
     "anna@example.org": {"", "effects", "about"},  # "" is the first page
@@ -68,7 +70,7 @@ def place(tmp_path_factory):
             f'server_metadata_url = "{address}/.well-known/openid-configuration"\n'
         )
         auth.chmod(0o600)
-        given = ("--roles", str(folder / "roles.toml"), "--auth", str(auth))
+        given = ("--roles", str(folder / "roles.toml"), "--auth", str(auth), "--host", PROXY)
         with serving(study.path, *given, port=port, folder=folder) as server:
             yield Place(server, address)
 
@@ -213,3 +215,11 @@ def test_signing_out_takes_the_cookie(place):
     out = browser.get(f"{place.server.address}/auth/logout", allow_redirects=False, timeout=30)
     assert out.status_code == 302
     assert COOKIE not in [one.name for one in browser.cookies]
+
+
+def test_a_reverse_proxy_asks_under_its_name_and_no_other(place):
+    page = visit(place.server, headers={"Host": PROXY, "Origin": f"https://{PROXY}"})
+    assert list(page.buttons) == ["Sign in"]
+    for host, origin in ((PROXY, "https://evil.example"), (PROXY, f"https://{PROXY}:8443"), (f"x.{PROXY}", f"https://x.{PROXY}")):
+        with pytest.raises(InvalidStatus):
+            visit(place.server, headers={"Host": host, "Origin": origin})
