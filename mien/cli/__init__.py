@@ -566,11 +566,29 @@ def _moved(outcome: dict[str, Any]) -> list[dict[str, Any]]:
 @app.command()
 def report(
     study: StudyFolder,
+    participant: Annotated[
+        str, typer.Option(help="one person's report, by the label in participants.tsv")
+    ] = "",
+    kind: Annotated[str, typer.Option("--format", help="of a person's report: html or pdf")] = "html",
+    language: Annotated[str, typer.Option(help="of a person's report: en or de")] = "en",
     out: Annotated[
-        Path | None, typer.Option(help="the HTML file (default derivatives/mien/reports/report.html)")
+        Path | None,
+        typer.Option(
+            help="the file (default derivatives/mien/reports/report.html, or sub-ID.html of a person)"
+        ),
     ] = None,
 ) -> int:
-    """Write the study's report as one self-contained HTML file."""
+    """Write the study's report, or one person's, as one self-contained file."""
+    if participant:
+        from mien.reports_app.person_document import write_person_report
+
+        say(str(write_person_report(study_at(study), participant, out, kind=kind, language=language)))
+        return DONE
+    if (kind, language) != ("html", "en"):
+        raise StudyError(
+            "report: expected --participant beside --format and --language, since a study's report is HTML in "
+            "English: add --participant ID, or leave them out."
+        )
     from mien.reports_app.writing import write_study_report
 
     say(str(write_study_report(study_at(study), out)))

@@ -25,6 +25,7 @@ Import rule: this folder imports `mien.priors` and `mien.study` only; PyMC, nutp
     person_tables, wrong_signs  each person's answer, how reliably persons differ; directions that may be wrong
     new_rows, person_posterior,
     scoring                     a person whom the fit has not seen
+    person_standing, retest     a person of the fit among the others; change between a person's sessions
     replicates, likelihood_replicates   posterior predictive draws
     prior_tables, prior_freezing, pilot_priors  a model's priors: what they are, frozen, from an earlier fit
     sensitivity/                whether answers depend on them
@@ -62,6 +63,7 @@ if TYPE_CHECKING:
     from mien.models.likelihood_rows import recommend_family
     from mien.models.loo_pit import pit
     from mien.models.lost_tracking import lost_trials
+    from mien.models.person_standing import standing
     from mien.models.person_tables import person_effects, reliability
     from mien.models.pilot_priors import pilot_prior
     from mien.models.pooling import pool_shapes
@@ -71,6 +73,7 @@ if TYPE_CHECKING:
     from mien.models.prior_tables import prior_table
     from mien.models.raw_units import trait_slopes
     from mien.models.replicates import posterior_predictive
+    from mien.models.retest import session_change
     from mien.models.scoring import score
     from mien.models.sensitivity import decision_range, power_scaling, prior_widths, which_prior
     from mien.models.shape_sets import SHAPE_SETS, shape_contrasts
@@ -87,8 +90,8 @@ __all__ = [
     "load_statistics", "loadings", "log_likelihood", "lost_trials", "peaks", "person_effects",
     "person_scores", "pilot_prior", "pit", "pool_shapes", "posterior_predictive", "power_scaling", "predict",
     "prediction_draws", "prior_table", "prior_widths", "recommend_family", "reliability", "save", "score",
-    "score_outcomes", "shape_contrasts", "shape_groups", "shares", "sufficient_statistics", "task", "time",
-    "to_bambi", "trait_slopes", "traits", "valence", "which_prior",
+    "score_outcomes", "session_change", "shape_contrasts", "shape_groups", "shares", "standing",
+    "sufficient_statistics", "task", "time", "to_bambi", "trait_slopes", "traits", "valence", "which_prior",
 ]  # fmt: skip
 
 _HOMES = {
@@ -135,6 +138,8 @@ _HOMES = {
     "save": "storage",
     "SHAPE_SETS": "shape_sets",
     "score": "scoring",
+    "session_change": "retest",
+    "standing": "person_standing",
     "pilot_prior": "pilot_priors",
     "prior_table": "prior_tables",
     "decision_range": "sensitivity",

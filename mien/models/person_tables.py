@@ -27,7 +27,14 @@ from mien.models.scoring import person_level, variance_of_sums
 from mien.models.smooths import is_smooth_term
 from mien.study.errors import FitError
 
-__all__ = ["PERSON_COLUMNS", "RELIABILITY_COLUMNS", "person_effects", "reliability", "reliability_variances"]
+__all__ = [
+    "PERSON_COLUMNS",
+    "RELIABILITY_COLUMNS",
+    "along_series",
+    "person_effects",
+    "reliability",
+    "reliability_variances",
+]
 
 WHO = "participant"
 PERSON_COLUMNS = (
@@ -242,7 +249,7 @@ def reliability_variances(fit: xr.DataTree, shape: str | None, by_person: bool) 
     mine = _persons(fit, shape, "reliability")
     natural = natural_of(fit, shape, mine.outcome)
     roots = factor_roots(mine.outcome, natural)
-    order, gap = _along_series(mine.outcome)
+    order, gap = along_series(mine.outcome)
     sd = np.sqrt(row_variance(mine.outcome, natural.sigma))
     inside = [other for name, other in roots.items() if name != WHO and _nested(other.codes, mine.codes)]
     errors, told, counts = [], [], []
@@ -269,7 +276,7 @@ def reliability_variances(fit: xr.DataTree, shape: str | None, by_person: bool) 
             yield name, mine.levels[told[place][0]], 1, counts[place], true, errors[place][:, number]
 
 
-def _along_series(outcome: Outcome) -> tuple[np.ndarray, np.ndarray]:
+def along_series(outcome: Outcome) -> tuple[np.ndarray, np.ndarray]:
     """Rows, series after series, and each row's steps from the one before in its series (0 for a first one)."""
     residual, rows = outcome.residual, len(outcome.response)
     gap = np.zeros(rows, dtype=np.int64)

@@ -18,6 +18,7 @@ fit's log sigmas as prior.
 """
 
 import hashlib
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -33,14 +34,17 @@ from mien.models.person_posterior import Given, PersonPosterior, block_diagonal,
 from mien.models.refit import check_gaussian, coefficients_of, effects_of, natural_of, outcome_of, terms_of
 from mien.study.errors import FitError
 
-__all__ = ["person_level", "score", "variance_of_sums"]
+__all__ = [
+    "Norms", "Scored", "contrast_weights", "norms_of", "own_rows_alone", "percentile_draws", "person_level", "score",
+    "scored_dataset", "variance_of_sums",
+]  # fmt: skip
 
 NORMS = ("fixed", "updated")
 NODES, REACH = 33, 4.0  # of the grid over a new person's log sigma, in its population's standard deviations
 CONSTANT = 1e-9  # spread of a column's ratio within persons up to which it is a property of the person
 
 
-class _Norms(NamedTuple):
+class Norms(NamedTuple):
     """One outcome's draws, flattened.
 
     roots : factor → (draw, term, term) of its effects' covariance. person_level : (term, coefficient) whether the
@@ -59,7 +63,7 @@ class _Norms(NamedTuple):
     reference: int
 
 
-class _Scored(NamedTuple):
+class Scored(NamedTuple):
     """One person, one shape: effect, contrast, percentile (draw, term); the rest by term or single."""
 
     effect: np.ndarray
@@ -123,14 +127,14 @@ def score(
     shapes = outcomes_of(fit)
     with threadpool_limits(limits=1):  # matrices of two rows: threads only cost
         found = [_score_shape(fit, table, shape, norms, seed) for shape in shapes]
-    return _dataset(fit, table, [key.rpartition("|")[0] for key in terms], found, norms)
+    return scored_dataset(fit, table.persons, [key.rpartition("|")[0] for key in terms], found, norms)
 
 
 def _score_shape(
     fit: xr.DataTree, table: NewTable, shape: str | None, norms: str, seed: int
-) -> tuple[list[_Scored], int]:
+) -> tuple[list[Scored], int]:
     outcome = outcome_of(fit, shape)
-    known = _norms_of(fit, shape, outcome)
+    known = norms_of(fit, shape, outcome)
     scored = []
     for person in table.persons:
         rows = person_rows(fit, table, shape, person)
@@ -144,7 +148,8 @@ def _number(label: str) -> int:
     return int.from_bytes(hashlib.sha256(label.encode()).digest()[:8], "little")
 
 
-def _norms_of(fit: xr.DataTree, shape: str | None, outcome: Outcome) -> _Norms:
+def norms_of(fit: xr.DataTree, shape: str | None, outcome: Outcome) -> Norms:
+    """What a fit knows of its population, for one shape."""
     from mien.models.engines.collapsed.correlation import cholesky_of
 
     natural = natural_of(fit, shape, outcome)
@@ -159,7 +164,7 @@ def _norms_of(fit: xr.DataTree, shape: str | None, outcome: Outcome) -> _Norms:
             mine += list(range(at, at + k))
         at, first = at + k, first + k * (k - 1) // 2
     keys = [f"{term}|{block.factor}" for block in blocks for term in block.terms if block.factor != WHO]
-    return _Norms(
+    return Norms(
         coefficients_of(fit, shape, outcome.design.coefficients),
         {key: effects_of(fit, shape, key, "score") for key in keys},
         {factor: block_diagonal(roots) for factor, roots in parts.items()},
@@ -192,7 +197,7 @@ def person_level(outcome: Outcome) -> np.ndarray:
     return result
 
 
-def _contrast_weights(rows: PersonRows, known: _Norms) -> np.ndarray:
+def contrast_weights(rows: PersonRows, known: Norms) -> np.ndarray:
     """(term, coefficient): of the fixed part of the person's contrast, from the person's rows.
 
     Where no row tells a person's properties, it is the coefficient of the term's own name.
@@ -210,8 +215,8 @@ def _contrast_weights(rows: PersonRows, known: _Norms) -> np.ndarray:
 
 
 def _score_person(
-    rows: PersonRows, known: _Norms, *, by_person: bool, updated: bool, rng: np.random.Generator
-) -> _Scored:
+    rows: PersonRows, known: Norms, *, by_person: bool, updated: bool, rng: np.random.Generator
+) -> Scored:
     terms = len(known.terms)
     if by_person:
         sigma, posterior, given = _with_own_sigma(rows, known, rng)
@@ -228,15 +233,15 @@ def _score_person(
             **{name: getattr(given, name)[picked] for name in ("residual", "root", "sigma", "rho")}
         )
     effect = posterior.draw(rng)[:, :terms]
-    fixed = known.coefficients[picked] @ _contrast_weights(rows, known).T
-    unshrunk, error, observed, place = _own_rows_alone(rows, given, fixed, terms)
-    return _Scored(
-        effect, fixed + effect, _percentile(effect, known.sd[picked], rng), unshrunk, error, observed, place,
+    fixed = known.coefficients[picked] @ contrast_weights(rows, known).T
+    unshrunk, error, observed, place = own_rows_alone(rows, given, fixed, terms)
+    return Scored(
+        effect, fixed + effect, percentile_draws(effect, known.sd[picked], rng), unshrunk, error, observed, place,
         sigma[picked, 0] if by_person else np.zeros(0), len(rows.response), khat, ess,
     )  # fmt: skip
 
 
-def _percentile(effect: np.ndarray, sd: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def percentile_draws(effect: np.ndarray, sd: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Φ(u / τ); where τ is 0 in a draw, nobody differs and the place is arbitrary: uniform."""
     from scipy.special import ndtr
 
@@ -259,7 +264,7 @@ def _resampled(log_weight: np.ndarray, rng: np.random.Generator) -> tuple[np.nda
 
 
 def _with_own_sigma(
-    rows: PersonRows, known: _Norms, rng: np.random.Generator
+    rows: PersonRows, known: Norms, rng: np.random.Generator
 ) -> tuple[np.ndarray, PersonPosterior, Given]:
     """Sigma of the person (draw, 1) from its posterior over a grid, and the rest given it."""
     logs = np.log(known.sigma)
@@ -284,7 +289,7 @@ def _with_own_sigma(
     return sigma, posterior._replace(log_likelihood=np.log(total) + largest[:, 0]), given
 
 
-def _own_rows_alone(
+def own_rows_alone(
     rows: PersonRows, given: Given, fixed: np.ndarray, terms: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Unshrunk contrast, its standard error, the observed contrast and its place among new persons', (term,)."""
@@ -330,9 +335,14 @@ def variance_of_sums(sd: np.ndarray, rho: np.ndarray, gap: np.ndarray, contrast:
     return total
 
 
-def _dataset(
-    fit: xr.DataTree, table: NewTable, terms: list[str], found: list[tuple[list[_Scored], int]], norms: str
+def scored_dataset(
+    fit: xr.DataTree,
+    persons: Sequence[str],
+    terms: list[str],
+    found: list[tuple[list[Scored], int]],
+    norms: str,
 ) -> xr.Dataset:
+    """What `score` returns, from the persons of each shape and how many the fit has."""
     posterior, shapes = fit["posterior"].dataset, outcomes_of(fit)
     chains, draws = posterior.sizes["chain"], posterior.sizes["draw"]
     named = shapes != [None]
@@ -340,7 +350,7 @@ def _dataset(
 
     def wide(name: str) -> np.ndarray:
         """(blend_shape, participant, …)."""
-        return np.array([[getattr(scored, name) for scored in persons] for persons, _ in found])
+        return np.array([[getattr(scored, name) for scored in of_shape] for of_shape, _ in found])
 
     variables: dict[str, tuple[tuple[str, ...], np.ndarray]] = {}
 
@@ -363,7 +373,7 @@ def _dataset(
     store("reference_size", np.array([size for _, size in found]))
     coords = {
         "chain": posterior["chain"].to_numpy(), "draw": posterior["draw"].to_numpy(),
-        WHO: np.array(table.persons), f"{WHO}_term": np.array(terms),
+        WHO: np.array(persons), f"{WHO}_term": np.array(terms),
     }  # fmt: skip
     if named:
         coords["blend_shape"] = np.array(shapes)

@@ -25,7 +25,8 @@ IN_THE_APP = """
 .sheet { color: var(--ink); font: 1rem/1.6 var(--sans); }
 .sheet section { border-top: 0; padding: .4rem 0; }
 .sheet h2 { font-size: 1.3rem; }
-.sheet .canvas { background: #f3f4f4; border-radius: 10px; padding: 1.2rem; }
+.sheet .canvas { background: #f3f4f4; border-radius: 10px; padding: 1.2rem; color: #21262b;
+  --ink: #21262b; --muted: #5d666e; --grid: #dfe2e4; --ground: #f3f4f4; }
 """
 
 

@@ -3,7 +3,7 @@
 This is the only file of reports_app that reads a study; everything it places is made by the pure functions beside it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,6 +25,7 @@ from mien.simulation.prior_predictive import PriorPredictive
 from mien.study.errors import FitError, StudyError
 from mien.study.files import write_whole
 from mien.study.folder import Study
+from mien.study.labels import RecordingId
 from mien.study.tables import nearest
 from mien.workflow.checking import quality_of, require_complete
 from mien.workflow.fitting import newest_fits
@@ -33,7 +34,7 @@ from mien.workflow.paper_table import load_paper_table
 from mien.workflow.preparing import load_prep, load_trials
 from mien.workflow.prior_checks import stored_check, stored_sensitivity
 
-__all__ = ["PICTURES", "write_prior_report", "write_study_report"]
+__all__ = ["MARKER", "PICTURES", "strips_of", "write_prior_report", "write_study_report"]
 
 THUMBNAIL = ".thumbnail.svg"
 MARKER = ".mien-demo"  # what `mien demo` leaves in its study
@@ -64,7 +65,7 @@ def write_study_report(study: Study, out: Path | None = None, *, note: str = "")
         quality=quality,
         participants=study.participants,
         stimuli=study.stimuli,
-        strips=_strips(study),
+        strips=strips_of(study, study.recordings()),
         lost=_lost(study, told.evidence.fits),
         paper=load_paper_table(study),
         priors=told.parts(pictured=PICTURED),
@@ -160,10 +161,10 @@ def _lost(study: Study, fits: Mapping[str, Any]) -> pd.DataFrame | None:
         return None
 
 
-def _strips(study: Study) -> dict[str, str]:
+def strips_of(study: Study, recordings: Sequence[RecordingId]) -> dict[str, str]:
     """The small strip of each recording, by the source of its quality report; drawn where import left none."""
     strips = {}
-    for recording_id in study.recordings():
+    for recording_id in recordings:
         report = quality_path(study, recording_id)
         stored = report.with_name(report.stem + THUMBNAIL)
         if not stored.exists():

@@ -144,7 +144,7 @@ def _fitted(study: Study, plan: FitPlan, settings: _Settings, progress: Progress
             made_at = (path / "fit.json").stat()
             stored = _stored(with_checks(stored), path, sha256, settings)
             os.utime(path / "fit.json", ns=(made_at.st_atime_ns, made_at.st_mtime_ns))
-        _mark_of_these(path, settings)
+        _take_again(study, path, settings)
         return _told(path, False, stored)
     tell = progress and (lambda done, total, _shape: progress(done, total, f"fitting {spec.name}"))
     # Every trial has effects of its own where there are curves: a gigabyte, which `mien.group_effects` draws when asked
@@ -166,7 +166,7 @@ def _co_activation(
     also = choice.told + _told_frozen(frozen, settings)
     path, sha256 = _place(study, choice.spec, trials, settings, also=also)
     if path.exists() and not settings.refit:
-        _mark_of_these(path, settings)
+        _take_again(study, path, settings)
         return _told(path, False, load(path))
     made = fit_factors_of(
         choice, trials, study.participants, _keywords(settings), progress, frozen=frozen,
@@ -205,14 +205,16 @@ def _place(
     return study.derivatives / "fits" / f"{spec.name}-{sha256[:8]}", sha256
 
 
-def _mark_of_these(path: Path, settings: _Settings) -> None:
-    """Note that a fit is one of the trials stored now, which others of their rows may have changed; it is no newer."""
+def _take_again(study: Study, path: Path, settings: _Settings) -> None:
+    """A stored fit that is asked for is one of the trials stored now, and the one of its name that reports take."""
     file = path / "fit.json"
     described, made_at = json.loads(file.read_text(encoding="utf-8")), file.stat()
     if described.get("trials_sha256") != settings.trials_sha256:
         described["trials_sha256"] = settings.trials_sha256
         write_whole(file, json.dumps(described, indent=1, sort_keys=True) + "\n")
         os.utime(file, ns=(made_at.st_atime_ns, made_at.st_mtime_ns))
+    if newest_fits(study).get(path.name.rpartition("-")[0]) != path:
+        os.utime(file)
 
 
 def _stored(made: xr.DataTree, path: Path, sha256: str, settings: _Settings) -> xr.DataTree:

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.small_study import make_small_study
+
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^```(\w+)([^\n]*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -33,26 +35,8 @@ def commands(text):
 @pytest.fixture(scope="session")
 def demo_study(tmp_path_factory):
     """A small prepared and fitted study, made once."""
-    from mien.simulation.design import Design
-    from mien.simulation.study import write_raw_study
-    from mien.study.folder import Study
-    from mien.workflow.fitting import fit_study
-    from mien.workflow.importing import import_recordings
-    from mien.workflow.preparing import prepare_and_store
-    from mien.workflow.sessions import read_sessions
-    from mien.workflow.templates import new_study
-
     folder = tmp_path_factory.mktemp("docs")
-    design = Design(participants=6, pictures_per_valence=6, films_per_valence=2, picture_s=3.0, film_s=4.0)
-    write_raw_study(folder / "raw", design, seed=1, workers=1)
-    study = new_study(folder / "demo-study")
-    for name in ("participants.tsv", "stimuli.tsv"):
-        target = study.path / ("stimuli" if name == "stimuli.tsv" else "") / name
-        target.write_bytes((folder / "raw" / name).read_bytes())
-    import_recordings(study.path, read_sessions(folder / "raw" / "sessions.tsv"))
-    study = Study(study.path)
-    prepare_and_store(study)
-    fit_study(study, "valence", shapes=("mouthSmile", "mouthFrown"), draws=300)
+    make_small_study(folder)
     return folder
 
 

@@ -13,7 +13,7 @@ import mien
 from mien.models.new_rows import new_table, person_rows
 from mien.models.person_posterior import given_draws, person_posterior
 from mien.models.refit import coefficients_of, effects_of, natural_of, outcome_of
-from mien.models.scoring import _norms_of, _resampled
+from mien.models.scoring import _resampled, norms_of
 from mien.priors import HalfNormal, Normal
 from mien.study.errors import FitError, SpecError
 
@@ -92,7 +92,7 @@ def conditional(fit, rows, draw, sigma_times=1.0):
 def fast(fit, new):
     table = new_table(fit, new, None)
     rows = person_rows(fit, table, None, "p9")
-    known = _norms_of(fit, None, outcome_of(fit))
+    known = norms_of(fit, None, outcome_of(fit))
     given = given_draws(rows, known.coefficients, known.effects, known.roots, known.sigma, known.rho)
     return rows, person_posterior(rows, given)
 
@@ -196,7 +196,7 @@ def test_saboteurs_weights_ignored_or_flipped_or_the_person_counted_twice_are_se
     twice = mien.score(old, pd.concat([new, new]), norms="updated")
     assert disagreement(twice, reference(full))[1] > 0.06
     rows = person_rows(old, new_table(old, strange, None), None, "p9")
-    known = _norms_of(old, None, outcome_of(old))
+    known = norms_of(old, None, outcome_of(old))
     posterior = person_posterior(
         rows, given_draws(rows, known.coefficients, known.effects, known.roots, known.sigma, known.rho)
     )

@@ -21,6 +21,17 @@ def test_save_and_load_give_the_same_fit_and_effects(small_fit, tmp_path):
     assert described["model_spec"]["formula"] == small_fit.attrs["formula"]
 
 
+def test_a_lazy_fit_reads_what_is_asked_for(small_fit, tmp_path):
+    path = save(small_fit, tmp_path / "valence-00000000")
+    lazy = load(path, lazy=True)
+    variable = lazy["posterior"]["valence"].variable
+    assert not variable._in_memory
+    assert load(path)["posterior"]["valence"].variable._in_memory
+    pd.testing.assert_frame_equal(effects(lazy), effects(small_fit))
+    assert not lazy["posterior"]["1|participant"].variable._in_memory
+    lazy.close()
+
+
 def test_a_fit_is_never_written_over(small_fit, tmp_path):
     (tmp_path / "here").mkdir()
     with pytest.raises(FitError, match="expected a new folder"):

@@ -18,8 +18,8 @@ from mien.study.errors import MienError, StudyError
 from mien.study.tables import nearest
 
 __all__ = [
-    "LOCAL", "OF_POWER", "OF_STUDY", "PAGES", "ROLES", "NotAllowedError", "Visitor", "read_roles", "require",
-    "visitor_of",
+    "LOCAL", "OF_PERSONS", "OF_POWER", "OF_STUDY", "PAGES", "ROLES", "NotAllowedError", "Visitor", "read_roles",
+    "require", "visitor_of",
 ]  # fmt: skip
 
 PAGES = ("overview", "effects", "time", "task", "traits", "together", "person", "checks", "power", "about")
@@ -30,6 +30,7 @@ ROLES: Mapping[str, frozenset[str]] = {
 }
 OF_STUDY = frozenset(PAGES) - {"power", "about"}  # pages that read what the study's people did
 OF_POWER = frozenset({"power"})
+OF_PERSONS = frozenset({"person"})
 LOCAL = "this machine"  # who looks where nobody signs in
 
 

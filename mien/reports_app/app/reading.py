@@ -16,8 +16,9 @@ import streamlit as st
 from mien.models import effects, load
 from mien.models.factors.spec import FAMILY as CO_ACTIVATION
 from mien.power.interim import Status, status
-from mien.reports_app.app.access import OF_POWER, OF_STUDY, Visitor, require
+from mien.reports_app.app.access import OF_PERSONS, OF_POWER, OF_STUDY, Visitor, require
 from mien.reports_app.app.exporting import small_groups
+from mien.reports_app.app.journal import note_person
 from mien.reports_app.app.settings import settings
 from mien.reports_app.attributes import rope_widths
 from mien.reports_app.co_activation_part import CoActivationPart, co_activation_part
@@ -25,10 +26,14 @@ from mien.reports_app.course_parts import CoursePart, course_part, has_course
 from mien.reports_app.defaults import Decisions
 from mien.reports_app.effect_part import EffectPart, by_effect, effect_part, family_place
 from mien.reports_app.model_checks import ModelChecks, model_checks
+from mien.reports_app.person_document import MAIN, part_of_study
+from mien.reports_app.person_part import PersonPart
 from mien.reports_app.power_document import answered
 from mien.reports_app.power_part import PowerPart
 from mien.reports_app.prior_part import PriorPart, prior_part
 from mien.reports_app.study_part import Exclusions, exclusions
+from mien.reports_app.texts import Texts
+from mien.study.errors import StudyError
 from mien.study.folder import Study
 from mien.study.private_columns import refuse_private
 from mien.workflow.checking import quality_of
@@ -38,12 +43,15 @@ from mien.workflow.prior_checks import stored_check, stored_sensitivity
 from mien.workflow.staleness import stale_fit, stale_preparation
 
 __all__ = [
-    "StoredFit", "checks_of", "co_activation_of", "courses_of", "decisions", "draws_of", "effects_of",
-    "exclusions_of", "fit_of", "is_together", "parameters_of", "part_of", "participants", "power_part_of", "power_runs",
-    "power_status", "preparation", "priors_of", "quality", "shapes_of", "stale", "stored_fits", "study",
+    "StoredFit", "checks_of", "co_activation_of", "courses_of", "decisions", "draws_bytes", "draws_file", "draws_of",
+    "effects_of",
+    "exclusions_of", "fit_of", "is_together", "parameters_of", "part_of", "participants", "people",
+    "person_of", "power_part_of", "power_runs", "power_status", "preparation", "priors_of", "quality",
+    "shapes_of", "stale", "stored_fits", "study",
 ]  # fmt: skip
 
 KEPT_FITS, KEPT_PARTS = 8, 64
+DRAWS = "posterior.nc"
 
 
 class StoredFit(NamedTuple):
@@ -256,6 +264,19 @@ def draws_of(visitor: Visitor, page: str, stored: StoredFit, parameter: str, sha
     return one.transpose("chain", "draw").to_numpy()
 
 
+def draws_file(visitor: Visitor, page: str, stored: StoredFit) -> tuple[int, str]:
+    """How many bytes a fit's draws are, and where they lie within the study."""
+    require(visitor, page, OF_STUDY)
+    path = Path(stored.path) / DRAWS
+    return path.stat().st_size, str(path.relative_to(study().path))
+
+
+def draws_bytes(visitor: Visitor, page: str, stored: StoredFit) -> bytes:
+    """A fit's draws as netCDF."""
+    require(visitor, page, OF_STUDY)
+    return (Path(stored.path) / DRAWS).read_bytes()
+
+
 def shapes_of(visitor: Visitor, page: str, stored: StoredFit) -> list[str]:
     """Outcomes of a fit; [""] where it has one."""
     posterior = fit_of(visitor, page, stored)["posterior"]
@@ -285,6 +306,37 @@ def _priors(key: str, path: str, name: str, limits: Decisions) -> PriorPart:
 def is_together(stored: StoredFit) -> bool:
     """Whether a fit is one of co-activation."""
     return stored.family == CO_ACTIVATION
+
+
+# One person
+
+
+def people(visitor: Visitor, page: str) -> list[str]:
+    """Labels of the study's persons."""
+    require(visitor, page, OF_PERSONS)
+    return [str(label).removeprefix("sub-") for label in study().participants["participant_id"]]
+
+
+def person_of(visitor: Visitor, page: str, person: str, language: str) -> PersonPart:
+    """One person's report; that it was opened stands in the study's log, once a visit and person.
+
+    Raises
+    ------
+    StudyError
+        For someone whom the study has not, without a fit of its trials, or where the log cannot be written.
+    """
+    require(visitor, page, OF_PERSONS)
+    if person not in people(visitor, page):
+        raise StudyError(f"person: expected one of this study, found {person!r}.")
+    note_person(study().path, visitor, person, st.session_state)
+    main = next((one for one in stored_fits(visitor, page) if one.name == MAIN), None)
+    prepared = (preparation(visitor, page) or {}).get("trials_sha256", "")
+    return _person(f"{main.key if main else ''}-{prepared}", main.key if main else "", person, language)
+
+
+@st.cache_resource(max_entries=KEPT_PARTS, show_spinner=False)
+def _person(state: str, key: str, person: str, language: str) -> PersonPart:
+    return part_of_study(study(), person, Texts.of(language), open_fit=lambda path: _opened(key, str(path)))
 
 
 # Power

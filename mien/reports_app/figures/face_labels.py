@@ -4,10 +4,13 @@ from collections.abc import Mapping
 from html import escape
 
 from mien.reports_app.figures import face_geometry as geometry
-from mien.reports_app.figures.face_style import INK, signed
+from mien.reports_app.figures.face_style import INK, LABEL_MARGIN, signed
 from mien.study.blend_shapes import BLEND_SHAPES, NAMES, bilateral_name
 
-__all__ = ["labels_beside"]
+__all__ = ["label_margin", "labels_beside"]
+
+LETTER = 10.6  # px of one letter of a label, about
+AT, EDGE = 270, 300  # px from the middle: where labels begin, where the picture without them ends
 
 
 def labels_beside(
@@ -19,21 +22,40 @@ def labels_beside(
     p_given: bool,
 ) -> list[str]:
     """The largest values named beside the face, with a line to the place."""
-    flagged = [name for name in values if not p_given or sure.get(name, 0) >= 0.95]
-    chosen = sorted(flagged, key=lambda name: -abs(values[name]))[:count]
     texts = []
-    for side, group in _columns(chosen).items():
+    for side, group in _columns(_chosen(values, sure, count, p_given=p_given)).items():
         for (name, (x, y)), at in zip(group, _spread([y for _, (_, y) in group]), strict=True):
             line = f"{side * 262},{at:.0f} {side * 248},{at:.0f} {x:.0f},{y:.0f}"
             texts.append(
                 f'<polyline points="{line}" fill="none" stroke="#ffffff" stroke-width="4" stroke-opacity="0.7"/>'
                 f'<polyline points="{line}" fill="none" stroke="{INK}" stroke-width="1.3"/>'
                 f'<circle cx="{x:.0f}" cy="{y:.0f}" r="3.4" stroke="#ffffff"/>'
-                f'<text x="{side * 270}" y="{at + 1:.0f}" text-anchor="{"start" if side > 0 else "end"}">'
+                f'<text x="{side * AT}" y="{at + 1:.0f}" text-anchor="{"start" if side > 0 else "end"}">'
                 f"{escape(names.get(name, name))}"
-                f'<tspan x="{side * 270}" dy="23" font-weight="600">{signed(values[name], 2)}</tspan></text>'
+                f'<tspan x="{side * AT}" dy="23" font-weight="600">{signed(values[name], 2)}</tspan></text>'
             )
     return ['<g class="face-labels" pointer-events="none">', *texts, "</g>"] if texts else []
+
+
+def label_margin(
+    values: Mapping[str, float],
+    sure: Mapping[str, float],
+    names: Mapping[str, str],
+    count: int,
+    *,
+    p_given: bool,
+) -> int:
+    """Room beside the face that the longest of its labels takes, px; at least LABEL_MARGIN."""
+    chosen = _chosen(values, sure, count, p_given=p_given)
+    longest = max((len(names.get(name, name)) for name in chosen), default=0)
+    return max(LABEL_MARGIN, round(LETTER * longest) - (EDGE - AT))
+
+
+def _chosen(
+    values: Mapping[str, float], sure: Mapping[str, float], count: int, *, p_given: bool
+) -> list[str]:
+    flagged = [name for name in values if not p_given or sure.get(name, 0) >= 0.95]
+    return sorted(flagged, key=lambda name: -abs(values[name]))[:count]
 
 
 def _columns(names: list[str]) -> dict[int, list[tuple[str, tuple[float, float]]]]:

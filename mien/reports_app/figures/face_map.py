@@ -13,13 +13,12 @@ from html import escape
 
 from mien.reports_app.figures import face_geometry as geometry
 from mien.reports_app.figures.colour import diverging, nice_limit
-from mien.reports_app.figures.face_labels import labels_beside
-from mien.reports_app.figures.face_legend import legend
+from mien.reports_app.figures.face_labels import label_margin, labels_beside
+from mien.reports_app.figures.face_legend import ENGLISH, LegendWords, legend
 from mien.reports_app.figures.face_style import (
     FILLS,
     HEIGHT,
     INK,
-    LABEL_MARGIN,
     LEGEND_HEIGHT,
     LINE,
     NOT_ESTIMATED,
@@ -50,6 +49,7 @@ def face_map_svg(  # noqa: PLR0913  (what a picture needs, by name)
     labels: int = 0,
     margins: bool = True,
     outline: str = "P(direction)",
+    words: LegendWords = ENGLISH,
 ) -> str:
     """The face map as one self-contained SVG.
 
@@ -67,6 +67,7 @@ def face_map_svg(  # noqa: PLR0913  (what a picture needs, by name)
     margins : room for the labels beside the face; without, they hang over the picture's edge, for a page that
         gives them room and hides them (class "face-labels") where it has none.
     outline : what `p_direction` is the probability of, where it is not the sign; a short name for the legend.
+    words : of the legend, in the reader's language.
 
     Raises
     ------
@@ -87,7 +88,11 @@ def face_map_svg(  # noqa: PLR0913  (what a picture needs, by name)
         _shape(name, sides, scale, known.get(name), sure.get(name), (intervals or {}).get(name))
         for name in drawn
     ]
-    margin = LABEL_MARGIN if labels and margins else 0
+    margin = (
+        label_margin(known, sure, names or {}, labels, p_given=p_direction is not None)
+        if labels and margins
+        else 0
+    )
     body = [
         *_defs(scale, known),
         *(_feature(part, path, scale) for part, path in geometry.BELOW.items()),
@@ -95,7 +100,12 @@ def face_map_svg(  # noqa: PLR0913  (what a picture needs, by name)
         *_features_above(),
         *labels_beside(known, sure, names or {}, labels, p_given=p_direction is not None),
         *legend(
-            scale, units, p_given=p_direction is not None, missing=len(known) < len(drawn), outline=outline
+            scale,
+            units,
+            p_given=p_direction is not None,
+            missing=len(known) < len(drawn),
+            outline=outline,
+            words=words,
         ),
     ]
     box = f"{-300 - margin} 0 {600 + 2 * margin} {HEIGHT + LEGEND_HEIGHT}"

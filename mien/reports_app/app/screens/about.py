@@ -12,13 +12,13 @@ __all__ = ["show"]
 def show(context: Context) -> None:
     """The page."""
     placing.heading(context.title)
-    st.subheader("Words", anchor=False)
+    st.header("Words", anchor=False)
     for term, meaning in GLOSSARY.items():
         st.markdown(f"**{term}** — {meaning}")
-    st.subheader("What this cannot do", anchor=False)
+    st.header("What this cannot do", anchor=False)
     st.markdown("\n".join(f"- {limit}" for limit in LIMITS))
-    st.subheader("Your data", anchor=False)
+    st.header("Your data", anchor=False)
     st.markdown("\n".join(f"- {sentence}" for sentence in PRIVACY))
     if context.statistical:
-        st.subheader("Versions", anchor=False)
+        st.header("Versions", anchor=False)
         placing.table(versions(), "Versions and licences", key="versions")

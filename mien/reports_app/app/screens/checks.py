@@ -8,12 +8,16 @@ from mien.reports_app import methods, tables
 from mien.reports_app.app import placing, reading
 from mien.reports_app.app.choosing import chosen_fit, one_of
 from mien.reports_app.app.context import Context
+from mien.reports_app.app.exporting import offer
+from mien.reports_app.export_tables import methods_paragraph
 from mien.reports_app.figures.chains import rank_bars, traces
 from mien.reports_app.figures.theme import placed
 from mien.reports_app.fragments import fragment
 from mien.reports_app.wording import effect_title, movement
 
 __all__ = ["show"]
+
+LARGEST = 200 * 2**20  # bytes of draws that are handed out: they pass through the server's memory
 
 
 def show(context: Context) -> None:
@@ -35,9 +39,30 @@ def show(context: Context) -> None:
     if not reading.is_together(fit):
         part = reading.priors_of(visitor, page, fit)
         placing.sheet(fragment("priors", "priors", part, 1, True), key=f"priors-{fit.key}")
-    st.subheader("How it was done", anchor=False)
+    st.header("How it was done", anchor=False)
     placing.paragraph(" ".join(methods.methods_sentences(fit.name, tree)), key="methods")
+    _files(context, fit)
     _again(fit)
+
+
+def _files(context: Context, fit: reading.StoredFit) -> None:
+    """Draws and the methods text, to take along."""
+    visitor, page = context.visitor, context.page
+    size, place = reading.draws_file(visitor, page, fit)
+    with st.container(horizontal=True):
+        offer(
+            visitor, page, "Methods text", f"{fit.name}.txt",
+            lambda: methods_paragraph(reading.fit_of(visitor, page, fit)).encode(), mime="text/plain",
+        )  # fmt: skip
+        if size <= LARGEST:
+            offer(
+                visitor, page, "Draws (netCDF)", f"{fit.name}.nc", lambda: reading.draws_bytes(visitor, page, fit),
+                mime="application/x-netcdf",
+            )  # fmt: skip
+    if size > LARGEST:
+        placing.paragraph(
+            f"The draws are too large to hand out here: {place} in the study's folder.", key="draws"
+        )
 
 
 def _chains(context: Context, fit: reading.StoredFit) -> None:
@@ -60,9 +85,10 @@ def _chains(context: Context, fit: reading.StoredFit) -> None:
         placing.sheet(
             placed(traces(values, name=name), label=f"Draws of {of} in their order, by chain"), key="traces"
         )
-    st.caption(
+    placing.paragraph(
         "Left: ranks of each chain's draws among all; even bars mean that the chains tell the same. Right: the draws "
-        "in their order; where draws come from weights, their order says nothing."
+        "in their order; where draws come from weights, their order says nothing.",
+        key="chains",
     )
 
 

@@ -5,6 +5,7 @@ import streamlit as st
 from mien.reports_app.app import placing, reading
 from mien.reports_app.app.choosing import chosen_effect, chosen_fit, chosen_shapes
 from mien.reports_app.app.context import Context
+from mien.reports_app.app.exporting import csv_bytes, offer
 from mien.reports_app.fragments import fragment
 
 __all__ = ["of_fits", "show"]
@@ -37,3 +38,8 @@ def of_fits(context: Context, fits: list[reading.StoredFit]) -> None:
         fragment("effects", "effect", part, 1, True, fit.name, reading.decisions()),
         key=f"{fit.key}-{effect}-{shapes}",
     )
+    if context.statistical:
+        offer(
+            visitor, page, "Every number as CSV", f"{fit.name}.csv",
+            lambda: csv_bytes(reading.effects_of(visitor, page, fit)), what={"fit": fit.name},
+        )  # fmt: skip
