@@ -123,17 +123,19 @@ def visit(
 
     Parameters
     ----------
-    headers : Host, Cookie, Origin and others, as a browser would send them. guess : instead of the token that our own page
-        reads from its cookie, as another site would have to.
+    headers : Host, Cookie, Origin and others, as a browser would send them. guess : instead of the token that our own
+        page reads from its cookie, as another site would have to.
     """
     given = {"Origin": server.address, **(headers or {})}
     token = get(server, "/_stcore/health").cookies[XSRF]
     cookies = "; ".join(filter(None, [given.pop("Cookie", ""), f"{XSRF}={token}"]))
     host = given.pop("Host", f"localhost:{server.port}")
+    told = {**given, "Cookie": cookies}
+    origin = told.pop("Origin")
     with connect(
-        f"ws://{host}/_stcore/stream",
-        sock=socket.create_connection(("127.0.0.1", server.port)), origin=given.pop("Origin"), proxy=None, max_size=None,
-        additional_headers={**given, "Cookie": cookies}, subprotocols=["streamlit", token if guess is None else guess],
+        f"ws://{host}/_stcore/stream", sock=socket.create_connection(("127.0.0.1", server.port)), proxy=None,
+        origin=origin, additional_headers=told, subprotocols=["streamlit", token if guess is None else guess],
+        max_size=None,
     ) as socket_:  # fmt: skip
         got = _run(socket_, page, query)
         if press:

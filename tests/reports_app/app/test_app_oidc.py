@@ -220,6 +220,10 @@ def test_signing_out_takes_the_cookie(place):
 def test_a_reverse_proxy_asks_under_its_name_and_no_other(place):
     page = visit(place.server, headers={"Host": PROXY, "Origin": f"https://{PROXY}"})
     assert list(page.buttons) == ["Sign in"]
-    for host, origin in ((PROXY, "https://evil.example"), (PROXY, f"https://{PROXY}:8443"), (f"x.{PROXY}", f"https://x.{PROXY}")):
+    for host, origin in (
+        (PROXY, "https://evil.example"),
+        (PROXY, f"https://{PROXY}:8443"),
+        (f"x.{PROXY}", f"https://x.{PROXY}"),
+    ):
         with pytest.raises(InvalidStatus):
             visit(place.server, headers={"Host": host, "Origin": origin})
