@@ -49,7 +49,7 @@ def _guard(value: Any) -> Any:
         return None
     text = str(value)
     begins = text.lstrip(" \u00a0")[:1]
-    if begins not in BEGINS_FORMULA or not begins:
+    if begins not in BEGINS_FORMULA:
         return text
     return text if _plain_number(text) else "'" + text
 

@@ -21,7 +21,7 @@ LOG = Path("derivatives", "mien", "app-log.jsonl")
 ACTIONS = ("person", "export")
 LONGEST = 200  # characters of a value: an id, a file name, an effect
 OWNER_ONLY = 0o600
-OPENED = "journal-opened"  # in a visit's memory: the person whose line is written
+OPENED = "journal-opened"  # in a visit's memory: who opened whom, as the last line says
 
 
 def note(study_path: Path, visitor: Visitor, action: str, **what: object) -> None:
@@ -71,9 +71,9 @@ def note_person(study_path: Path, visitor: Visitor, person: str, visit: MutableM
     ----------
     visit : what is remembered of this visit (`st.session_state`), since every change of a control runs a page again.
     """
-    if visit.get(OPENED) != person:
+    if visit.get(OPENED) != (visitor.name, person):
         note(study_path, visitor, "person", participant=person)
-        visit[OPENED] = person
+        visit[OPENED] = (visitor.name, person)
 
 
 def _not_written(reason: str) -> StudyError:

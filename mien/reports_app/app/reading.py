@@ -92,6 +92,16 @@ def study() -> Study:
     return _study(str(settings().study))
 
 
+def _inside(path: Path | str) -> Path:
+    """A path of the study; nothing else is opened. Its derivatives may lie on another disk."""
+    found = Path(path).resolve()
+    if not any(found.is_relative_to(root.resolve()) for root in (study().path, study().derivatives)):
+        raise StudyError(
+            f"{found.name}: expected a path within the study, found one elsewhere: nothing is opened."
+        )
+    return found
+
+
 @st.cache_resource(max_entries=1)
 def _study(path: str) -> Study:
     found = Study(path)
@@ -175,7 +185,7 @@ def fit_of(visitor: Visitor, page: str, stored: StoredFit) -> Any:
 
 @st.cache_resource(max_entries=KEPT_FITS, show_spinner=False)
 def _opened(key: str, path: str) -> Any:
-    return load(Path(path), lazy=True)
+    return load(_inside(path), lazy=True)
 
 
 def effects_of(visitor: Visitor, page: str, stored: StoredFit) -> pd.DataFrame:
@@ -281,13 +291,13 @@ def draws_file(visitor: Visitor, page: str, stored: StoredFit) -> tuple[int, str
     """How many bytes a fit's draws are, and where they lie within the study."""
     require(visitor, page, OF_STUDY)
     path = Path(stored.path) / DRAWS
-    return path.stat().st_size, str(path.relative_to(study().path))
+    return _inside(path).stat().st_size, str(path.relative_to(study().path))
 
 
 def draws_bytes(visitor: Visitor, page: str, stored: StoredFit) -> bytes:
     """A fit's draws as netCDF."""
     require(visitor, page, OF_STUDY)
-    return (Path(stored.path) / DRAWS).read_bytes()
+    return _inside(Path(stored.path) / DRAWS).read_bytes()
 
 
 def shapes_of(visitor: Visitor, page: str, stored: StoredFit) -> list[str]:
@@ -309,7 +319,7 @@ def priors_of(visitor: Visitor, page: str, stored: StoredFit) -> PriorPart:
 @st.cache_resource(max_entries=KEPT_PARTS, show_spinner=False)
 def _priors(key: str, path: str, name: str, limits: Decisions) -> PriorPart:
     fit = _opened(key, path)
-    told = stored_sensitivity(Path(path), name)
+    told = stored_sensitivity(_inside(path), name)
     return prior_part(
         name, fit, predictive=stored_check(study(), name, fit), scaling=told.scaling if told else None,
         widths=told.widths if told else None, decisions=limits, full=False,
@@ -390,7 +400,7 @@ def power_runs(visitor: Visitor, page: str) -> dict[str, Path]:
 def power_status(visitor: Visitor, page: str, folder: Path) -> Status:
     """How far a run is."""
     require(visitor, page, OF_POWER)
-    return status(folder)
+    return status(_inside(folder))
 
 
 def power_part_of(visitor: Visitor, page: str, folder: Path, rows_sha256: str) -> PowerPart:
@@ -406,4 +416,4 @@ def power_part_of(visitor: Visitor, page: str, folder: Path, rows_sha256: str) -
 
 @st.cache_resource(max_entries=KEPT_PARTS, show_spinner=False)
 def _power_part(folder: str, rows_sha256: str) -> PowerPart:
-    return answered(folder)[0]
+    return answered(_inside(folder))[0]

@@ -65,6 +65,13 @@ def options(port: int, *, headless: bool = True, hosts: tuple[str, ...] = ()) ->
         "server.xsrfCookieSameSite": "strict",
         "server.maxUploadSize": UPLOAD_MB,
         "server.enableStaticServing": False,
+        "server.trustedUserHeaders": {},  # nobody is who a header says
+        "server.corsAllowedOrigins": [],
+        "server.unsafeMetricsUserAttributes": [],
+        "server.scriptHealthCheckEnabled": False,
+        "server.baseUrlPath": "",
+        "server.customComponentBaseUrlPath": "",
+        "client.allowedOrigins": [],  # pages that could speak with ours from around it
         "server.enableAgentApi": False,
         "server.fileWatcherType": "none",
         "server.runOnSave": False,

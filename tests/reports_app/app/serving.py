@@ -16,6 +16,7 @@ from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from websockets.sync.client import connect
 
+XSRF = "_streamlit_xsrf"
 SECONDS = 60  # on a machine that does much else
 # Starts the program as the command line does; when it serves, its settings are written down from inside.
 PROGRAM = """
@@ -115,20 +116,26 @@ class Page(NamedTuple):
 
 
 def visit(
-    server: Server, *, page: str = "", query: str = "", press: str = "", headers: dict | None = None
-) -> Page:
+    server: Server, *, page: str = "", query: str = "", press: str = "", headers: dict | None = None,
+    guess: str | None = None,
+) -> Page:  # fmt: skip
     """Connect, ask for a page by its address, press a button by its label, and read what comes.
 
     Parameters
     ----------
-    headers : Cookie, Origin and others, as a browser would send them.
+    headers : Host, Cookie, Origin and others, as a browser would send them. guess : instead of the token that our own
+        page reads from its cookie, as another site would have to.
     """
     given = {"Origin": server.address, **(headers or {})}
-    cookies = given.pop("Cookie", "")
+    token = get(server, "/_stcore/health").cookies[XSRF]
+    cookies = "; ".join(filter(None, [given.pop("Cookie", ""), f"{XSRF}={token}"]))
+    host = given.pop("Host", f"localhost:{server.port}")
+    told = {**given, "Cookie": cookies}
+    origin = told.pop("Origin")
     with connect(
-        f"ws://localhost:{server.port}/_stcore/stream", origin=given.pop("Origin"), proxy=None,
-        additional_headers={**given, **({"Cookie": cookies} if cookies else {})}, max_size=None,
-        subprotocols=["streamlit", "PLACEHOLDER_AUTH_TOKEN"],
+        f"ws://{host}/_stcore/stream", sock=socket.create_connection(("127.0.0.1", server.port)), proxy=None,
+        origin=origin, additional_headers=told, subprotocols=["streamlit", token if guess is None else guess],
+        max_size=None,
     ) as socket_:  # fmt: skip
         got = _run(socket_, page, query)
         if press:

@@ -98,7 +98,8 @@ def test_opening_a_person_is_one_line_until_another_is_opened(tmp_path):
     for person in ("01", "01", "02", "02", "01"):
         note_person(tmp_path, ANNA, person, visit)
     note_person(tmp_path, ANNA, "01", {})  # another visit
-    assert [line["what"]["participant"] for line in lines(tmp_path)] == ["01", "02", "01", "01"]
+    note_person(tmp_path, Visitor("sam", "statistician"), "01", visit)  # another visitor
+    assert [line["what"]["participant"] for line in lines(tmp_path)] == ["01", "02", "01", "01", "01"]
 
 
 def test_a_person_whose_line_was_not_written_counts_as_not_opened(tmp_path):

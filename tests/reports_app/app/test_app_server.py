@@ -19,9 +19,13 @@ enableXsrfProtection = false
 allowedHosts = []
 maxUploadSize = 5000
 enableStaticServing = true
+trustedUserHeaders = { X-User = "email" }
+corsAllowedOrigins = ["https://evil.example"]
+baseUrlPath = "elsewhere"
 [client]
 showErrorDetails = "full"
 toolbarMode = "developer"
+allowedOrigins = ["https://evil.example"]
 [browser]
 gatherUsageStats = true
 """
@@ -36,11 +40,20 @@ EXPECTED = {
     "server.enableXsrfProtection": True,
     "server.maxUploadSize": 50,
     "server.enableStaticServing": False,
+    "server.trustedUserHeaders": {},
+    "server.corsAllowedOrigins": [],
+    "server.unsafeMetricsUserAttributes": [],
+    "server.enableAgentApi": False,
+    "server.scriptHealthCheckEnabled": False,
+    "server.baseUrlPath": "",
+    "server.xsrfCookieSameSite": "strict",
     "server.headless": True,
     "server.fileWatcherType": "none",
     "server.runOnSave": False,
     "client.showErrorDetails": "none",
+    "client.showErrorLinks": False,
     "client.toolbarMode": "viewer",
+    "client.allowedOrigins": [],
     "client.disableDataExport": True,
     "browser.gatherUsageStats": False,
     "runner.magicEnabled": False,
@@ -65,6 +78,7 @@ def server(tmp_path_factory):
 
 def test_every_setting_is_in_force_whatever_files_and_environment_say(server):
     assert {name: server.settings[name] for name in EXPECTED} == EXPECTED
+    assert get(server, "/_stcore/host-config").json()["allowedOrigins"] == []
 
 
 def test_it_listens_on_this_machines_own_address_only(server):
@@ -105,13 +119,20 @@ def test_other_sites_get_no_answer_that_a_browser_would_hand_them(server):
 
 
 @pytest.mark.parametrize(
-    "host", ["evil.example", "localhost.evil.example", "127.0.0.1.evil.example", "10.0.0.1", ""]
+    "host", ["evil.example", "localhost.evil.example", "127.0.0.1.evil.example", "10.0.0.1"]
 )
 def test_another_name_is_refused_for_pages_and_for_connections(server, host):
     assert get(server, "/", Host=f"{host}:{server.port}").status_code == 400
     assert get(server, "/media/none.png", Host=host).status_code == 400
-    with pytest.raises(InvalidStatus):
+    with pytest.raises(InvalidStatus) as refused:
         visit(server, headers={"Host": f"{host}:{server.port}", "Origin": f"http://{host}:{server.port}"})
+    assert refused.value.response.status_code in {400, 403}
+
+
+def test_both_names_of_this_machine_are_taken(server):
+    for host in (f"localhost:{server.port}", f"127.0.0.1:{server.port}"):
+        assert get(server, "/", Host=host).status_code == 200
+        assert visit(server, headers={"Host": host, "Origin": f"http://{host}"}).pages
 
 
 @pytest.mark.parametrize("origin", [*ELSEWHERE, None])
