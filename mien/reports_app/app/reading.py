@@ -7,7 +7,7 @@ them (parts with figures) is kept too. First pages read summaries, not posterior
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -20,7 +20,7 @@ from mien.reports_app.app.access import OF_PERSONS, OF_POWER, OF_STUDY, Visitor,
 from mien.reports_app.app.exporting import small_groups
 from mien.reports_app.app.journal import note_person
 from mien.reports_app.app.settings import settings
-from mien.reports_app.app.uploads import read_upload, read_uploaded_events
+from mien.reports_app.app.uploads import Upload, read_upload, read_uploaded_events
 from mien.reports_app.attributes import rope_widths
 from mien.reports_app.co_activation_part import CoActivationPart, co_activation_part
 from mien.reports_app.course_parts import CoursePart, course_part, has_course
@@ -46,7 +46,7 @@ from mien.workflow.prior_checks import stored_check, stored_sensitivity
 from mien.workflow.staleness import stale_fit, stale_preparation
 
 __all__ = [
-    "StoredFit", "Upload", "checks_of", "co_activation_of", "courses_of", "decisions", "draws_bytes",
+    "StoredFit", "checks_of", "co_activation_of", "courses_of", "decisions", "draws_bytes",
     "draws_file", "draws_of", "effects_of", "exclusions_of", "fit_of", "is_together", "parameters_of",
     "part_of", "participants", "people", "person_of", "power_part_of", "power_runs", "power_status",
     "preparation", "priors_of", "quality", "shapes_of", "stale", "stored_fits", "study",
@@ -54,17 +54,6 @@ __all__ = [
 
 KEPT_FITS, KEPT_PARTS = 8, 64
 DRAWS = "posterior.nc"
-
-
-class Upload(Protocol):
-    """A file that was uploaded, in memory."""
-
-    name: str
-    size: int
-
-    def read(self, size: int = -1, /) -> bytes:
-        """So many bytes, all of what is left without a number."""
-        ...
 
 
 class StoredFit(NamedTuple):

@@ -8,7 +8,7 @@ import io
 import tempfile
 import zipfile
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Protocol
 
 import pandas as pd
 
@@ -22,7 +22,7 @@ from mien.study.tables import numbers_where_possible, read_table
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["MAX_BYTES", "MAX_EVENTS_BYTES", "MAX_UNPACKED", "read_upload", "read_uploaded_events"]
+__all__ = ["MAX_BYTES", "MAX_EVENTS_BYTES", "MAX_UNPACKED", "Upload", "read_upload", "read_uploaded_events"]
 
 MAX_BYTES = UPLOAD_MB * 1_000_000
 MAX_UNPACKED = 4 * MAX_BYTES  # recordings as text pack three to four times
@@ -31,7 +31,22 @@ ZIP_MAGIC = b"PK"
 SAFE = "upload"
 
 
-def read_upload(name: str, data: BinaryIO, size: int | None = None) -> "xr.Dataset":
+class Bytes(Protocol):
+    """What is read from."""
+
+    def read(self, size: int = -1, /) -> bytes:
+        """So many bytes, all of what is left without a number."""
+        ...
+
+
+class Upload(Bytes, Protocol):
+    """A file that was uploaded, in memory."""
+
+    name: str
+    size: int
+
+
+def read_upload(name: str, data: Bytes, size: int | None = None) -> "xr.Dataset":
     """The Recording in an uploaded file.
 
     Parameters
@@ -48,7 +63,7 @@ def read_upload(name: str, data: BinaryIO, size: int | None = None) -> "xr.Datas
     return read_source(_source(told, content))
 
 
-def read_uploaded_events(name: str, data: BinaryIO, size: int | None = None) -> pd.DataFrame:
+def read_uploaded_events(name: str, data: Bytes, size: int | None = None) -> pd.DataFrame:
     """The events in an uploaded TSV or CSV, checked as `mien.study.events` does.
 
     Raises
@@ -73,7 +88,7 @@ def _told(name: str) -> str:
     return printable(last) or SAFE
 
 
-def _bytes(name: str, data: BinaryIO, size: int | None, most: int, error: type[MienError]) -> bytes:
+def _bytes(name: str, data: Bytes, size: int | None, most: int, error: type[MienError]) -> bytes:
     content = b"" if size is not None and size > most else data.read(most + 1)
     if len(content) > most or (size is not None and size > most):
         raise error(
