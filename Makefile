@@ -16,7 +16,7 @@ demo: setup  ## simulate a study, import, prepare, fit, report
 	@.venv/bin/mien demo
 
 test: setup check  ## the tests (under 8 minutes)
-	$(PYTEST) -n 2 --dist worksteal
+	$(PYTEST) -n 2 --dist worksteal --durations=20
 
 check: setup  ## style, types, who may import whom
 	.venv/bin/ruff check .

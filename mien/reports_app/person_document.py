@@ -22,6 +22,7 @@ from mien.reports_app.texts import Texts
 from mien.study.errors import StudyError
 from mien.study.files import write_whole
 from mien.study.tables import nearest
+from mien.workflow.new_recording import PERSON
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,8 +30,16 @@ if TYPE_CHECKING:
     import xarray as xr
 
     from mien.study.folder import Study
+    from mien.workflow.new_recording import NewRecording
 
-__all__ = ["MAIN", "part_of_study", "person_document_html", "person_document_pdf", "write_person_report"]
+__all__ = [
+    "MAIN",
+    "part_of_new",
+    "part_of_study",
+    "person_document_html",
+    "person_document_pdf",
+    "write_person_report",
+]
 
 MAIN = "valence"  # the fit that a report is made from
 
@@ -73,21 +82,46 @@ def part_of_study(
     ----------
     open_fit : reads a fit's folder.
     """
-    import tomllib
-
     from mien.reports_app.writing import MARKER, strips_of
     from mien.workflow.checking import quality_of
-    from mien.workflow.preparing import load_prep, load_trials
+    from mien.workflow.preparing import load_trials
 
     person = _known(study, participant)
-    prep, trials = load_prep(study), load_trials(study)
-    mine = [one for one in study.recordings() if one.participant == person]
-    fit = _main_fit(study, str(prep.get("recipe_sha256", "")), open_fit)
+    trials, mine = load_trials(study), [one for one in study.recordings() if one.participant == person]
+    return _made(
+        study, person, texts, open_fit, trials=trials, quality=[quality_of(study, one) for one in mine],
+        strips=strips_of(study, mine), note=texts("person.simulated") if (study.path / MARKER).exists() else "",
+    )  # fmt: skip
+
+
+def part_of_new(
+    study: "Study", new: "NewRecording", strip: str, texts: Texts, *,
+    open_fit: "Callable[[Path], xr.DataTree]" = load,
+) -> PersonPart:  # fmt: skip
+    """The part of a person whom the study has not, scored with norms fixed; raises as `write_person_report`.
+
+    Parameters
+    ----------
+    new : of `mien.workflow.new_recording.prepare_new`. strip : its heat strip as SVG.
+    """
+    return _made(
+        study, PERSON, texts, open_fit, trials=new.trials, quality=[new.quality], strips={new.source: strip},
+        note=texts("person.not_kept"),
+    )  # fmt: skip
+
+
+def _made(
+    study: "Study", person: str, texts: Texts, open_fit: "Callable[[Path], xr.DataTree]", **own: Any
+) -> PersonPart:
+    import tomllib
+
+    from mien.workflow.preparing import load_prep
+
+    prep = load_prep(study)
     return person_part(
-        fit, person, quality=[quality_of(study, one) for one in mine], trials=trials, participants=study.participants,
+        _main_fit(study, str(prep.get("recipe_sha256", "")), open_fit), person, participants=study.participants,
         decisions=Decisions.from_mapping(study.settings.get("decisions", {})), texts=texts,
-        sides=str(tomllib.loads(str(prep.get("recipe_toml", ""))).get("sides", "mean")), strips=strips_of(study, mine),
-        study=study.name, note=texts("person.simulated") if (study.path / MARKER).exists() else "",
+        sides=str(tomllib.loads(str(prep.get("recipe_toml", ""))).get("sides", "mean")), study=study.name, **own,
     )  # fmt: skip
 
 

@@ -13,7 +13,9 @@ import pandas as pd
 import xarray as xr
 
 from mien.models import score, standing
-from mien.models.refit import levels_of_factor
+from mien.models.diagnostics import outcomes_of
+from mien.models.refit import levels_of_factor, outcome_of
+from mien.models.scoring import person_level
 from mien.models.spec import ModelSpec
 from mien.reports_app.attributes import failures
 from mien.reports_app.defaults import Decisions
@@ -59,13 +61,15 @@ class Person(NamedTuple):
     rows : by region, one a movement: blend_shape, region, negative, positive (valid trials), reason ("", "failed",
         "trials"), mean, eti_lower, eti_upper, p_direction, direction, percentile, percentile_lower,
         percentile_upper, dots (DOTS quantiles, 0–1), unshrunk, observed_percentile.
-    known : whether the fit has the person. reference : persons in the fit.
+    known : whether the fit has the person. reference : persons in the fit. alike : properties of persons that the
+        model takes into account, so that places are among people alike in them.
     trials : valence → valid trials, of the movement that has most; 0 of what the answer needs and has not.
     """
 
     rows: Sequence[Row]
     known: bool
     reference: int
+    alike: tuple[str, ...]
     trials: Mapping[str, int]
 
 
@@ -140,7 +144,7 @@ def person_numbers(
             {"blend_shape": name, "region": region(name), "reason": reason, **valid, **_told(of_shape)}
         )
     most = dict.fromkeys(CONTRASTED, 0) | {str(one): int(counts[one].max()) for one in counts if len(counts)}
-    return Person(by_region(rows), known, int(found["reference_size"].max()), most)
+    return Person(by_region(rows), known, int(found["reference_size"].max()), _alike(fit), most)
 
 
 def _scored(fit: xr.DataTree, person: str, trials: pd.DataFrame, participants: pd.DataFrame) -> xr.Dataset:
@@ -150,6 +154,19 @@ def _scored(fit: xr.DataTree, person: str, trials: pd.DataFrame, participants: p
             f"report: expected trials of person {person!r}, found none: import and prepare a recording."
         )
     return score(fit, mine, participants=participants)
+
+
+def _alike(fit: xr.DataTree) -> tuple[str, ...]:
+    """Properties of persons by which the model lets the answer differ: `group` of `valence:group`."""
+    outcome = outcome_of(fit, outcomes_of(fit)[0])
+    terms = [term for block in outcome.design.blocks if block.factor == "participant" for term in block.terms]
+    level = person_level(outcome)[terms.index(TERM)]
+    parts = [
+        [part for part in name.split(":") if part != TERM]
+        for name, of_person in zip(outcome.design.coefficients, level, strict=True)
+        if of_person
+    ]
+    return tuple(dict.fromkeys(":".join(part).removesuffix("_z") for part in parts if part))
 
 
 def _count(counts: Any, members: Sequence[str], valence: str) -> int:
@@ -183,9 +200,10 @@ def main_shapes(fit: xr.DataTree, rows: Sequence[Row], *, flag: float, most: int
     told = [
         str(row["blend_shape"]) for row in rows if not row["reason"] and row["blend_shape"] not in SET_APART
     ]
-    draws = fit["posterior"].dataset[TERM]
-    if "blend_shape" not in draws.dims:
-        return told[:1]
+    posterior = fit["posterior"].dataset
+    if TERM not in posterior or "blend_shape" not in posterior[TERM].dims:
+        return told[:most]
+    draws = posterior[TERM]
     draws = draws.sel(blend_shape=told)
     sure: Any = (draws.mean(("chain", "draw")) / draws.std(("chain", "draw"))).to_series()
     positive: Any = (draws > 0).mean(("chain", "draw")).to_series()

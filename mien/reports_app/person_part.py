@@ -232,7 +232,8 @@ def _face(rows: Sequence[Row], person: str, sides: str, texts: Texts) -> Picture
         words=words,
     )  # fmt: skip
     svg = decimal_commas(svg) if texts("common.decimal") == "," else svg
-    return Picture("face", svg, label, texts("person.face_caption", person=person), "face")
+    caption = texts("person.face_caption", person=person)
+    return Picture("face", svg, label, caption, "face", own_colours=True)
 
 
 def _dots(rows: Sequence[Row], shown: Sequence[str], person: str, texts: Texts) -> Picture:

@@ -20,6 +20,7 @@ from mien.reports_app.person_writing import answer_text, dot_row, percentile_tex
 from mien.reports_app.power_blocks import Block, Picture, Points, Section, Table, Text, picture
 from mien.reports_app.rows import Row, rows_of
 from mien.reports_app.texts import WORDS, Texts
+from mien.reports_app.wording import decimals_for
 
 __all__ = ["Strips", "Told", "sections"]
 
@@ -173,7 +174,8 @@ def _sides_row(told: Told, pair: str, table: Any) -> dict[str, str]:
     error = float(np.sqrt((spread["var"] / spread["count"]).sum()))
     name, beside = texts.movement(pair), "–"
     if len(others) >= LEAST_OTHERS:
-        ends = [texts.number(float(others.quantile(one)), 3, signed=True) for one in MIDDLE]
+        decimals = decimals_for(error, digits=1)
+        ends = [texts.number(float(others.quantile(one)), decimals, signed=True) for one in MIDDLE]
         beside = texts("person.to", lower=ends[0], upper=ends[1])
     return {
         texts("person.column_movement"): texts("person.one_signal", movement=name)
@@ -188,7 +190,9 @@ def _sides_row(told: Told, pair: str, table: Any) -> dict[str, str]:
 
 
 def _with_error(value: float, error: float, texts: Texts) -> str:
-    return texts("person.with_error", value=texts.number(value, 3, signed=True), error=texts.number(error, 3))
+    decimals = decimals_for(error, digits=1)
+    told = texts.number(value, decimals, signed=True)
+    return texts("person.with_error", value=told, error=texts.number(error, decimals))
 
 
 # Recordings
@@ -217,7 +221,7 @@ def _recordings(told: Told) -> list[Block]:
         Picture(
             f"strip{number}", told.strips[str(one["source"])],
             texts("person.strip_label", recording=_recording(str(one["source"]))),
-            texts("person.strip_caption", recording=_recording(str(one["source"]))), "strip",
+            texts("person.strip_caption", recording=_recording(str(one["source"]))), "strip", own_colours=True,
         )
         for number, one in enumerate(reports) if str(one["source"]) in told.strips
     ]  # fmt: skip
@@ -323,6 +327,8 @@ def _reference(told: Told) -> list[Block]:
         points.append(texts("person.reference_outside", person=told.person, age=f"{mine:.0f}", **known))
     if numbers.reference < FEW:
         points.append(texts("person.reference_few", n=numbers.reference))
+    if numbers.alike:
+        points.append(texts("person.reference_alike", list=texts.listed(numbers.alike)))
     groups = Counter(str(row["group"]) for row in others if str(row.get("group", "nan")) != "nan")
     if len(groups) > 1:
         listed = texts.listed([f"{n} {name}" for name, n in sorted(groups.items())])

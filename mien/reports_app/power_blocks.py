@@ -36,7 +36,10 @@ class Facts(NamedTuple):
 
 
 class Picture(NamedTuple):
-    """A figure. name : of its file. plain : for files; svg : for the page. style : its class in the page."""
+    """A figure. name : of its file. plain : for files; svg : for the page. style : its class in the page.
+
+    own_colours : it keeps its colours on a dark page, as a face does.
+    """
 
     name: str
     plain: str
@@ -44,11 +47,12 @@ class Picture(NamedTuple):
     caption: str
     style: str = "wide"
     kind: str = "picture"
+    own_colours: bool = False
 
     @property
     def svg(self) -> Markup:
         """In the page's colours; made by this package, whose figures escape the texts in them."""
-        return Markup(themed(self.plain))  # noqa: S704
+        return Markup(self.plain if self.own_colours else themed(self.plain))  # noqa: S704
 
 
 class Table(NamedTuple):

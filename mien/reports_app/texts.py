@@ -114,12 +114,12 @@ class Texts:
         return self(f"word.{WORDS[word]}")
 
     def movement(self, blend_shape: str) -> str:
-        """The plain words for a blend shape, with its side; a contrast keeps its name."""
+        """The plain words for a blend shape, with its side in brackets; a contrast keeps its name."""
         if f"movement.{blend_shape}" in self.entries:
             return self(f"movement.{blend_shape}")
         if blend_shape in NAMES:
             side = self(f"side.{BLEND_SHAPES[blend_shape].side}")
-            return f"{self(f'movement.{bilateral_name(blend_shape)}')}, {side}"
+            return f"{self(f'movement.{bilateral_name(blend_shape)}')} ({side})"
         return blend_shape
 
     def region(self, name: str) -> str:

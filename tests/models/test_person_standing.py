@@ -201,9 +201,9 @@ def test_saboteur_another_person_stands_elsewhere(refits):
 
 @pytest.fixture(scope="module")
 def many():
-    """500 persons with few trials each, of a population that is known: their percentiles and true places."""
+    """400 persons with few trials each, of a population that is known: their percentiles and true places."""
     rng = np.random.default_rng(7)
-    persons, trials, tau, sigma = 500, 6, 0.5, 1.0
+    persons, trials, tau, sigma = 400, 6, 0.5, 1.0
     sign = np.tile([-0.5, 0.5], trials // 2)
     answer, level = rng.normal(0, tau, persons), rng.normal(0, 0.3, persons)
     y = level[:, None] + (0.4 + answer[:, None]) * sign + rng.normal(0, sigma, (persons, trials))

@@ -50,7 +50,7 @@ def study(tmp_path_factory):
     import_recordings(made.path, read_sessions(folder / "raw" / "sessions.tsv"))
     made = Study(made.path)
     prepare_and_store(made)
-    fit_study(made, "valence", shapes=("mouthSmile", "mouthFrown", "browDown"), draws=200)
+    fit_study(made, "valence", shapes=("mouthSmile", "mouthFrown", "browDown"), draws=100)
     return made
 
 
@@ -108,6 +108,13 @@ def test_the_page_stands_alone_in_its_language(parts, language):
     assert found == sorted(found)
 
 
+def test_the_face_keeps_its_colours_on_a_dark_page(parts):
+    face = parts["en"].face
+    assert '"#ffffff"' in face.svg
+    assert "var(--ground" not in face.svg
+    assert "var(--ink" in parts["en"].dots.svg  # charts follow the page
+
+
 def test_texts_from_a_study_are_shown_and_not_run(evil):
     document = person_document_html(evil)
     assert "<script" not in document
@@ -128,7 +135,8 @@ def worst(part):
     cautions = [
         *part.cautions[:2], texts("person.reference_out", n=19, ages=texts("person.reference_ages", **ages)),
         texts("person.reference_norms_fixed"), texts("person.reference_outside", person="patient12", age="7", **ages),
-        texts("person.reference_few", n=19), texts("person.reference_groups", list="10 controls and 9 patients"),
+        texts("person.reference_few", n=19), texts("person.reference_alike", list="age and empathy"),
+        texts("person.reference_groups", list="10 controls and 9 patients"),
     ]  # fmt: skip
     rows = [DotRow(name, [0.5] * 20, 0.4, 0.6, 0.5) for name in names]
     chart = quantile_dots(rows, axis=texts("person.dots_axis"), ends=(texts("person.dots_from"), "100"))

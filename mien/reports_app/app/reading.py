@@ -7,7 +7,7 @@ them (parts with figures) is kept too. First pages read summaries, not posterior
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import pandas as pd
@@ -20,13 +20,15 @@ from mien.reports_app.app.access import OF_PERSONS, OF_POWER, OF_STUDY, Visitor,
 from mien.reports_app.app.exporting import small_groups
 from mien.reports_app.app.journal import note_person
 from mien.reports_app.app.settings import settings
+from mien.reports_app.app.uploads import read_upload, read_uploaded_events
 from mien.reports_app.attributes import rope_widths
 from mien.reports_app.co_activation_part import CoActivationPart, co_activation_part
 from mien.reports_app.course_parts import CoursePart, course_part, has_course
 from mien.reports_app.defaults import Decisions
 from mien.reports_app.effect_part import EffectPart, by_effect, effect_part, family_place
+from mien.reports_app.figures.heat_strip import heat_strip_svg
 from mien.reports_app.model_checks import ModelChecks, model_checks
-from mien.reports_app.person_document import MAIN, part_of_study
+from mien.reports_app.person_document import MAIN, part_of_new, part_of_study
 from mien.reports_app.person_part import PersonPart
 from mien.reports_app.power_document import answered
 from mien.reports_app.power_part import PowerPart
@@ -38,20 +40,31 @@ from mien.study.folder import Study
 from mien.study.private_columns import refuse_private
 from mien.workflow.checking import quality_of
 from mien.workflow.fitting import newest_fits
+from mien.workflow.new_recording import prepare_new, tasks_of
 from mien.workflow.preparing import load_prep
 from mien.workflow.prior_checks import stored_check, stored_sensitivity
 from mien.workflow.staleness import stale_fit, stale_preparation
 
 __all__ = [
-    "StoredFit", "checks_of", "co_activation_of", "courses_of", "decisions", "draws_bytes", "draws_file", "draws_of",
-    "effects_of",
-    "exclusions_of", "fit_of", "is_together", "parameters_of", "part_of", "participants", "people",
-    "person_of", "power_part_of", "power_runs", "power_status", "preparation", "priors_of", "quality",
-    "shapes_of", "stale", "stored_fits", "study",
+    "StoredFit", "Upload", "checks_of", "co_activation_of", "courses_of", "decisions", "draws_bytes",
+    "draws_file", "draws_of", "effects_of", "exclusions_of", "fit_of", "is_together", "parameters_of",
+    "part_of", "participants", "people", "person_of", "power_part_of", "power_runs", "power_status",
+    "preparation", "priors_of", "quality", "shapes_of", "stale", "stored_fits", "study",
 ]  # fmt: skip
 
 KEPT_FITS, KEPT_PARTS = 8, 64
 DRAWS = "posterior.nc"
+
+
+class Upload(Protocol):
+    """A file that was uploaded, in memory."""
+
+    name: str
+    size: int
+
+    def read(self, size: int = -1, /) -> bytes:
+        """So many bytes, all of what is left without a number."""
+        ...
 
 
 class StoredFit(NamedTuple):
@@ -347,6 +360,31 @@ def person_of(visitor: Visitor, page: str, person: str, language: str) -> Person
 @st.cache_resource(max_entries=KEPT_PARTS, show_spinner=False)
 def _person(state: str, key: str, person: str, language: str) -> PersonPart:
     return part_of_study(study(), person, Texts.of(language), open_fit=lambda path: _opened(key, str(path)))
+
+
+def tasks(visitor: Visitor, page: str) -> list[str]:
+    """Tasks that a new recording may be of."""
+    require(visitor, page, OF_PERSONS)
+    return tasks_of(study())
+
+
+def scored(
+    visitor: Visitor, page: str, recording: Upload, events: Upload, task: str, language: str
+) -> PersonPart:  # fmt: skip
+    """The report of an uploaded recording: quality, then the score with norms fixed. Nothing is kept.
+
+    Raises
+    ------
+    RecordingError, StudyError
+        For files that are too large or are not what they should be, events of other stimuli, a study without its fit.
+    """
+    require(visitor, page, OF_PERSONS)
+    take = read_upload(recording.name, recording, recording.size)
+    new = prepare_new(study(), take, read_uploaded_events(events.name, events, events.size), task=task)
+    strip = heat_strip_svg(take, label=Texts.of(language)("person.new_strip"), axes=False, columns=150)
+    main = next((one for one in stored_fits(visitor, page) if one.name == MAIN), None)
+    key = main.key if main else ""
+    return part_of_new(study(), new, strip, Texts.of(language), open_fit=lambda path: _opened(key, str(path)))
 
 
 # Power

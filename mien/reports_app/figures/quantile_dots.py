@@ -5,6 +5,7 @@ into the same place; the thick part of the line below them is the 95 % interval;
 measurement, which nothing pulls towards the others. No part of the scale is marked as ordinary: it has no such part.
 """
 
+import json
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -103,8 +104,7 @@ def _dots(rows: Sequence[DotRow], lines: pd.DataFrame, high: float, diameter: fl
 
 
 def _x(axis: str, ends: tuple[str, str]) -> Any:
-    first, last = (_quoted(one) for one in ends)
-    names = f"{{'0': '{first}', '100': '{last}'}}[datum.value] || datum.value"
+    names = f"{json.dumps(dict(zip(('0', '100'), ends, strict=True)))}[datum.value] || datum.value"
     return {
         "scale": alt.Scale(domain=[-EDGE, 100 + EDGE], nice=False),
         "axis": alt.Axis(
@@ -115,19 +115,13 @@ def _x(axis: str, ends: tuple[str, str]) -> Any:
     }  # fmt: skip
 
 
-def _quoted(text: str) -> str:
-    return text.replace("\\", "\\\\").replace("'", "\\'")
-
-
 def _labels(rows: Sequence[DotRow], lines: pd.DataFrame, scale: alt.Scale) -> Any:
     """Names at their rows' lines, headings bold."""
-    names = ", ".join(
-        f"'{round(one)}': '{_quoted(row.label)}'" for row, one in zip(rows, lines["line"], strict=True)
-    )
+    names = json.dumps({f"{one:g}": row.label for row, one in zip(rows, lines["line"], strict=True)})
     bold = [one for one, heading in zip(lines["line"], lines["heading"], strict=True) if heading]
     test = f"indexof({bold}, datum.value) >= 0"
     axis = alt.Axis(
-        title=None, values=lines["line"].tolist(), labelExpr=f"{{{names}}}[round(datum.value)]", grid=False,
+        title=None, values=lines["line"].tolist(), labelExpr=f"{names}[datum.value]", grid=False,
         ticks=False, domain=False, labelPadding=10, labelLimit=240, labelOverlap=False,
         labelFontWeight={"condition": {"test": test, "value": "bold"}, "value": "normal"},
     )  # fmt: skip
