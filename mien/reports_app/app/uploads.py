@@ -74,6 +74,7 @@ def _told(name: str) -> str:
 
 
 def _bytes(name: str, data: BinaryIO, size: int | None, most: int, error: type[MienError]) -> bytes:
+    data.seek(0)  # a page that runs again is handed the same file
     content = b"" if size is not None and size > most else data.read(most + 1)
     if len(content) > most or (size is not None and size > most):
         raise error(
