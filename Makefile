@@ -30,7 +30,7 @@ test-statistical: setup  ## slow checks against known truth: AREA=engine|familie
 test-soak: setup  ## long fuzzing of the parsers (30 minutes)
 	$(PYTEST) --runslow -m soak
 
-test-browser: setup  ## the report in a real browser
+test-browser: setup  ## report and app in a real browser, the app as a running server
 	@sh scripts/debian-packages chromium
 	$(PYTEST) --runslow -m browser
 

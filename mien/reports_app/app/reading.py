@@ -40,7 +40,7 @@ from mien.study.folder import Study
 from mien.study.private_columns import refuse_private
 from mien.workflow.checking import quality_of
 from mien.workflow.fitting import newest_fits
-from mien.workflow.new_recording import prepare_new, tasks_of
+from mien.workflow.new_recording import PERSON, prepare_new, tasks_of
 from mien.workflow.preparing import load_prep
 from mien.workflow.prior_checks import stored_check, stored_sensitivity
 from mien.workflow.staleness import stale_fit, stale_preparation
@@ -368,6 +368,7 @@ def scored(
         For files that are too large or are not what they should be, events of other stimuli, a study without its fit.
     """
     require(visitor, page, OF_PERSONS)
+    note_person(study().path, visitor, PERSON, st.session_state)
     take = read_upload(recording.name, recording, recording.size)
     new = prepare_new(study(), take, read_uploaded_events(events.name, events, events.size), task=task)
     strip = heat_strip_svg(take, label=Texts.of(language)("person.new_strip"), axes=False, columns=150)

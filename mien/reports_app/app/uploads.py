@@ -38,6 +38,10 @@ class Bytes(Protocol):
         """So many bytes, all of what is left without a number."""
         ...
 
+    def seek(self, offset: int, /) -> int:
+        """Go on reading there."""
+        ...
+
 
 class Upload(Bytes, Protocol):
     """A file that was uploaded, in memory."""
@@ -89,6 +93,7 @@ def _told(name: str) -> str:
 
 
 def _bytes(name: str, data: Bytes, size: int | None, most: int, error: type[MienError]) -> bytes:
+    data.seek(0)  # a page that runs again is handed the same file
     content = b"" if size is not None and size > most else data.read(most + 1)
     if len(content) > most or (size is not None and size > most):
         raise error(

@@ -155,7 +155,9 @@ class _Untouched:
     __getitem__ = __iter__ = __fspath__ = __str__ = __getattr__
 
 
-FUNCTIONS = [name for name in reading.__all__ if name not in OPEN]
+FUNCTIONS = [
+    name for name in reading.__all__ if name not in OPEN and not inspect.isclass(getattr(reading, name))
+]
 PAGES_OF = {name: OF_POWER if name.startswith("power_") else OF_STUDY for name in FUNCTIONS}
 
 

@@ -1,5 +1,6 @@
 """What an address, a stored path or a name in the study could be made to do: nothing but a page or a sentence."""
 
+import io
 import json
 
 import pytest
@@ -11,7 +12,7 @@ from mien.reports_app.app import reading, server
 from mien.reports_app.app.access import NotAllowedError, Visitor
 from mien.reports_app.app.journal import LOG
 from mien.reports_app.app.settings import Settings, configure
-from mien.study.errors import StudyError
+from mien.study.errors import RecordingError, StudyError
 from mien.study.folder import Study
 
 SAM = Visitor("sam", "statistician")
@@ -72,6 +73,18 @@ def test_a_person_is_not_opened_where_the_log_cannot_be_written(tiny):
     (tiny / LOG).mkdir(parents=True)
     with pytest.raises(StudyError, match="without its line in the log"):
         reading.person_of(SAM, "person", "01", "en")
+
+
+def test_an_uploaded_person_leaves_a_line_without_the_files_name(tiny):
+    class Upload(io.BytesIO):
+        name, size = "AnnaSchmidt_1.csv", 7
+
+    upload = Upload(b"nothing")
+    with pytest.raises(RecordingError):
+        reading.scored(SAM, "person", upload, upload, "met", "en")
+    (line,) = (tiny / LOG).read_text().splitlines()
+    assert json.loads(line)["what"] == {"participant": "new"}
+    assert "Anna" not in line
 
 
 def test_who_has_no_persons_opens_none(tiny):

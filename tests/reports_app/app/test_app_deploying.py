@@ -34,7 +34,7 @@ def start(tmp_path, monkeypatch):
     study = Study.create(tmp_path / "study")
     served = []
     monkeypatch.setattr(server, "serve", lambda told, **given: served.append((told, given)))
-    monkeypatch.setattr(signing, "check_installed", lambda: None)
+    monkeypatch.setattr(signing, "find_spec", lambda name: "found")
 
     def begin(roles=None, auth=None, hosts=()):
         starting.start(study, port=1, headless=True, roles=roles, auth=auth, hosts=hosts)
@@ -70,7 +70,6 @@ def test_half_of_what_signing_in_needs_is_refused(start, files):
 
 
 def test_without_authlib_it_does_not_start(start, files, monkeypatch):
-    monkeypatch.undo()
     monkeypatch.setattr(signing, "find_spec", lambda name: None)
     with pytest.raises(StudyError, match="expected Authlib"):
         start(*files, hosts=(HOST,))

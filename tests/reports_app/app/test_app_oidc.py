@@ -33,6 +33,8 @@ PAGES_OF = {
     "77": {"", "about"},  # known by the provider's id
 }
 
+pytestmark = pytest.mark.browser  # a running server, seconds each
+
 
 class Place(NamedTuple):
     """The app, and the provider's address."""

@@ -62,6 +62,8 @@ EXPECTED = {
 ELSEWHERE = ("https://evil.example", "http://localhost:1", "null", "http://localhost.evil.example", "")
 SECRET = "not for visitors"
 
+pytestmark = pytest.mark.browser  # a running server, seconds each
+
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):

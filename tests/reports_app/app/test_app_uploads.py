@@ -67,6 +67,13 @@ def test_content_decides_whatever_the_name_says(written):
             assert upload(content, name).sizes["time"] == 90
 
 
+def test_a_page_that_runs_again_reads_the_same_file_again(written):
+    recording, events = io.BytesIO(written["a.csv"]), io.BytesIO(EVENTS)
+    for _ in range(2):
+        assert read_upload("a.csv", recording).sizes["time"] == 90
+        assert len(read_uploaded_events("e.tsv", events)) == 1
+
+
 @pytest.mark.parametrize("name", NAMES_OF_ATTACKS)
 def test_names_are_words_in_a_message_and_lead_nowhere(name, written, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
