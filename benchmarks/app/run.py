@@ -39,7 +39,13 @@ PAGES = {
     "traits": "traits?view=statistical", "together": "together?view=statistical",
     "checks": "checks?view=statistical", "person": "person?person=03", "about": "about",
 }  # fmt: skip
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+]
 # Since the start of navigation: the last change of the page, once its title is there and the script has ended.
 WATCH = """
 window.lastChange = 0;

@@ -25,8 +25,8 @@ def addressed(name: str, options: Sequence[str], control: Control) -> str:
     name : in the address. control : places the widget, given the place of what is chosen at first and its key.
     """
     asked = st.query_params.get(name, "")
-    chosen = control(options.index(asked) if asked in options else 0, f"chosen-{name}")
-    chosen = chosen if chosen in options else options[0]
+    found = control(options.index(asked) if asked in options else 0, f"chosen-{name}")
+    chosen = found if found is not None and found in options else options[0]
     if chosen != options[0]:
         st.query_params[name] = chosen
     elif name in st.query_params:

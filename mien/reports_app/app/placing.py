@@ -25,9 +25,8 @@ export default function (component) {
 
 @functools.cache
 def _component() -> Any:
-    return st.components.v2.component(
-        "mien_sheet", html='<div class="sheet"></div>', css=app_style(), js=SCRIPT
-    )
+    components: Any = st.components
+    return components.v2.component("mien_sheet", html='<div class="sheet"></div>', css=app_style(), js=SCRIPT)
 
 
 def sheet(html: Markup, *, key: str) -> None:

@@ -216,7 +216,7 @@ def _part(
 ) -> EffectPart:  # fmt: skip
     rows = dict(by_effect(_effects(key, path, limits)))[effect]
     if shapes:
-        rows = rows[rows["blend_shape"].isin(list(shapes))].reset_index(drop=True)
+        rows = rows.loc[rows["blend_shape"].isin(list(shapes))].reset_index(drop=True)
     return effect_part(name, effect, rows, _opened(key, path), sides, limits)
 
 

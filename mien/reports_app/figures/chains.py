@@ -1,6 +1,5 @@
 """Whether chains tell the same: ranks of the draws by chain, and the draws in their order."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -81,9 +80,7 @@ def _panels(layer: Any, table: pd.DataFrame) -> Any:
     header = alt.Header(title=None, labelColor=MUTED)
     sized = layer.properties(width=WIDTH, height=HEIGHT)
     return sized.facet(
-        facet=alt.Facet("chain:N", header=header, sort=_sorted(table["chain"])), columns=2, data=table
+        facet=alt.Facet("chain:N", header=header, sort=list(dict.fromkeys(table["chain"].tolist()))),
+        columns=2,
+        data=table,
     )
-
-
-def _sorted(chains: Sequence[str]) -> list[str]:
-    return list(dict.fromkeys(chains))
