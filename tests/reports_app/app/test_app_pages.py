@@ -172,14 +172,20 @@ def take_of(study, person="02"):
     return Uploaded(take), Uploaded(events)
 
 
+def times(study):
+    """Of every file but the log, where it stands that someone was scored."""
+    files = (path for path in study.rglob("*") if path.is_file() and path != study / LOG)
+    return {path: path.stat().st_mtime_ns for path in files}
+
+
 def test_an_uploaded_recording_is_scored_by_the_study_s_recipe_and_norms_and_not_kept(study):
     configure(Settings(study))
-    before = {path: path.stat().st_mtime_ns for path in study.rglob("*")}
+    before = times(study)
     who = Visitor("anna", "clinician")
     part = reading.scored(who, "person", *take_of(study), "met", "en")
     assert part.person == "new"
     assert "not kept" in part.note
-    assert {path: path.stat().st_mtime_ns for path in study.rglob("*")} == before
+    assert times(study) == before
     # The same take is one of the study: its trials are those that the study's preparation made of it.
     trials = load_trials(Study(study))
     mine = trials[(trials["participant"] == "02") & (trials["task"] == "met")]
