@@ -2,4 +2,5 @@
 
 from mien.reports_app.app.shell import show
 
-show()
+if __name__ == "__main__":  # processes that are started from here import this file under another name
+    show()

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import runpy
 import shutil
 import time
 
@@ -12,7 +13,7 @@ import streamlit as st
 from streamlit.testing.v1 import AppTest
 from streamlit.util import calc_hash
 
-from mien.reports_app.app import reading, server
+from mien.reports_app.app import reading, server, shell
 from mien.reports_app.app.access import NotAllowedError, Visitor
 from mien.reports_app.app.context import TITLES
 from mien.reports_app.app.journal import LOG
@@ -210,3 +211,15 @@ def test_uploads_are_refused_by_role_by_task_and_by_content(study):
         reading.scored(who, "person", events, take, "met", "en")
     shown = opened(study, "person", person="new")
     assert "Nothing that is uploaded here is kept" in shown.info[0].value
+
+
+def test_processes_that_are_started_from_the_app_do_not_run_its_script(monkeypatch):
+    """They import the script under another name; one that ran it would die, and be started again for ever."""
+
+    def shown():
+        raise AssertionError("shown")
+
+    monkeypatch.setattr(shell, "show", shown)
+    runpy.run_path(str(server.SCRIPT), run_name="__mp_main__")
+    with pytest.raises(AssertionError, match="shown"):
+        runpy.run_path(str(server.SCRIPT), run_name="__main__")
