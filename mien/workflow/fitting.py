@@ -119,7 +119,7 @@ def fit_models(  # noqa: PLR0913  (the public face)
     trials = _chosen(load_trials(study), shapes)
     prep = load_prep(study)
     trials.attrs["recipe_sha256"] = prep["recipe_sha256"]
-    settings = _Settings(prep["trials_sha256"], engine, draws, seed, refit, registered)
+    settings = _Settings(str(prep.get("trials_sha256", "")), engine, draws, seed, refit, registered)
     together = factors or FactorChoice()
     together = replace(together, priors={**read_priors(study, CO_ACTIVATION), **together.priors})
     if model == CO_ACTIVATION:
