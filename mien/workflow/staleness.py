@@ -40,9 +40,7 @@ def stale_fit(described: Mapping[str, Any], prep: Mapping[str, Any]) -> list[str
     """
     if described.get("recipe_sha256") != prep["recipe_sha256"]:
         return ["The trials have been prepared by another recipe since."]
-    before = described.get("trials_sha256", prep["trials_sha256"])
-    return (
-        []
-        if before == prep["trials_sha256"]
-        else ["The trials have been prepared anew since, and are others."]
-    )
+    now = prep.get("trials_sha256", "")
+    if described.get("trials_sha256", now) == now:
+        return []
+    return ["The trials have been prepared anew since, and are others."]

@@ -122,11 +122,11 @@ def preparation(visitor: Visitor, page: str) -> dict[str, Any] | None:
 def exclusions_of(visitor: Visitor, page: str, prep: Mapping[str, Any]) -> Exclusions:
     """What was left out, with its figures."""
     require(visitor, page, OF_STUDY)
-    return _exclusions(str(prep["trials_sha256"]), json.dumps(prep))
+    return _exclusions(json.dumps(prep))
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)
-def _exclusions(key: str, prep: str) -> Exclusions:
+def _exclusions(prep: str) -> Exclusions:
     return exclusions(json.loads(prep))
 
 
